@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "types.h"
+
+/*
+ * Options of the packet path, set by the daemon before the programs are loaded. They are constants to the verifier,
+ * which removes the code of whatever is off.
+ */
+const volatile bool cfg_conntrack = true; /* flow table; everything stateful needs it */
+const volatile bool cfg_lb = true;        /* services */
+const volatile bool cfg_ipv6 = true;      /* IPv6 at all */
+/* The kernel knows BPF_F_IPV6 of bpf_l4_csum_replace (6.16 and stable backports). */
+const volatile bool cfg_csum_ipv6_flag = false;
+/* Ticks after which the cached way out of a flow is looked up again although no change was announced. */
+const volatile __u32 cfg_resolve_ticks = 2 * TICKS_PER_SECOND;

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "../include/types.h"
+
+/* A packet's tuple as it arrives. One entry per direction. For ICMP echo the identifier is both ports. */
+struct ct_key {
+	struct ip_addr saddr;
+	struct ip_addr daddr;
+	__be16 sport;
+	__be16 dport;
+	__u8 proto;
+	__u8 pad;
+	__u16 zone;
+};
+
+enum ct_tcp_state {
+	CT_TCP_CLOSED,
+	CT_TCP_SYN_SENT,
+	CT_TCP_SYN_ACK,
+	CT_TCP_EST,
+	CT_TCP_FINI,
+	CT_TCP_CLOSED_WAIT,
+	CT_TCP_ERR,
+};
+
+enum ct_udp_state {
+	CT_UDP_CLOSED,
+	CT_UDP_UNI,
+	CT_UDP_EST,
+};
+
+enum ct_icmp_state {
+	CT_ICMP_CLOSED,
+	CT_ICMP_REQ_SENT,
+	CT_ICMP_BIDIR,
+	CT_ICMP_UNREACHABLE,
+	CT_ICMP_TTL_EXCEEDED,
+	CT_ICMP_REDIRECT,
+};
+
+enum ct_nat {
+	CT_NAT_DNAT,	/* destination only */
+	CT_NAT_FULL,	/* source too: onearm, fullnat */
+	CT_NAT_HAIRPIN, /* the client is the endpoint: it sees the service as its peer */
+};
+
+enum ct_flags {
+	CT_REPLY = 1 << 0,     /* this entry is the way back */
+	CT_FROM_LOCAL = 1 << 1, /* the flow began on this machine, through lo */
+	CT_FIN_SEEN = 1 << 2,  /* this direction has sent FIN */
+};
+
+/* How packets of a flow leave. */
+enum ct_way {
+	CT_WAY_UNKNOWN,	 /* not looked up yet */
+	CT_WAY_REDIRECT, /* cached MAC addresses, straight to the interface */
+	CT_WAY_PEER,	 /* into the veth peer's namespace */
+	CT_WAY_NEIGH,	 /* the kernel resolves the neighbour */
+	CT_WAY_STACK,	 /* translated, then the kernel's own routing */
+	CT_WAY_LOCAL,	 /* to a process of this machine */
+	CT_WAY_LOOPBACK, /* to a process of this machine that talks from a service address */
+};
+
+/*
+ * The compiled flow: all that later packets need. The kernel puts 48 bytes before the key, so the first 104 bytes of
+ * this struct end with the third cache line of the element; what follows is not read on the fast path.
+ */
+struct ct_entry {
+	__u64 packets;
+	__u64 bytes; /* L3 length */
+	struct ip_addr nsaddr;
+	struct ip_addr ndaddr;
+	__be16 nsport;
+	__be16 ndport;
+	__u8 dmac[6];
+	__u8 smac[6];
+	__u32 oif;
+	/* One's complement differences, new minus old (RFC 1624). */
+	__u16 l3_delta;
+	__u16 addr_delta;
+	__u16 port_delta;
+	__u16 mtu; /* of the way out, 65535 = that or more */
+	__u8 state;
+	__u8 way;
+	__u8 flags;
+	__u8 nat;
+	__u32 generation; /* dp_control.generation when the way out was looked up */
+	__u32 resolved;	  /* ticks when it was */
+	__u32 seen;	  /* ticks of the last packet */
+	__u32 endpoint_id;
+	__u32 tcp_ack;	  /* last acknowledgment this direction sent, host byte order */
+	__u32 tcp_window; /* last window this direction offered, unscaled */
+
+	__u32 service_id;
+	__u32 tcp_next; /* sequence number after this direction's SYN */
+	__u64 created;	/* CLOCK_MONOTONIC ns */
+	__u8 tcp_wscale;
+	__u8 pad[7];
+};
+
+_Static_assert(sizeof(struct ct_key) == 40, "key is hashed whole: no padding");
+_Static_assert(__builtin_offsetof(struct ct_entry, service_id) == 104, "hot part ends with the cache line");
+
+/* Confirmed flows. Never evicted: a full table leaves new flows in ct_new. Sized by the daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1048576);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ct_key);
+	__type(value, struct ct_entry);
+} ct_flow SEC(".maps");
+
+/* Flows not yet confirmed by both sides. A flood of spoofed packets evicts only its own kind. Sized by the daemon. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
+	__type(key, struct ct_key);
+	__type(value, struct ct_entry);
+} ct_new SEC(".maps");
+
+static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct ct_key *key, const struct ct_entry *entry)
+{
+	reverse->saddr = entry->ndaddr;
+	reverse->daddr = entry->nsaddr;
+	reverse->sport = entry->ndport;
+	reverse->dport = entry->nsport;
+	reverse->proto = key->proto;
+	reverse->pad = 0;
+	reverse->zone = key->zone;
+}
+
+static __always_inline struct ct_entry *ct_lookup(const struct ct_key *key)
+{
+	struct ct_entry *entry = bpf_map_lookup_elem(&ct_flow, key);
+
+	return entry ? entry : bpf_map_lookup_elem(&ct_new, key);
+}

@@ -1,0 +1,32 @@
+/** Shape of `loxilb.config.ts`. The daemon checks it strictly: unknown members are refused with a hint. */
+export interface LoxilbConfig {
+  /**
+   * Plugins that are on, with their options. A key is the name of a plugin that ships with loxilb, a path that starts
+   * with `.` or `/` (relative to this file), or a package name.
+   */
+  readonly plugins: Readonly<Record<string, object>>;
+  readonly api?: {
+    /** Listen address. Default 127.0.0.1. */
+    readonly host?: string;
+    /** TCP port. Default 11111. */
+    readonly port?: number;
+    /** `current`: honest status codes (B). `legacy`: every answer 200, as releases before 0.9.8.5 (A). */
+    readonly dialect?: 'current' | 'legacy';
+  };
+  readonly dataplane?: {
+    readonly backend?: 'kernel' | 'memory';
+    /** Allow list of interface names, `*` matches any text. Default: all usable ones. */
+    readonly interfaces?: readonly string[];
+    /** Folder for pinned maps, programs and links. Default /opt/loxilb/dp/bpf. */
+    readonly bpfDir?: string;
+    /** `auto` uses tcx links where the kernel has them. */
+    readonly hook?: 'auto' | 'tcx' | 'clsact';
+  };
+  readonly stateDir?: string;
+  readonly logLevel?: string;
+}
+
+/** Identity function that gives a config file its types. */
+export function defineConfig(config: LoxilbConfig): LoxilbConfig {
+  return config;
+}

@@ -1,0 +1,124 @@
+import type { MapSlice, MapSpec, MapView } from './maps.js';
+import type { OperationSpec } from './operation.js';
+import type { ResourceDefinition, ResourceHandle } from './resource.js';
+import type { Token } from './token.js';
+
+/** Structured log: fields first, text second, as pino has it. */
+export interface Logger {
+  debug(fields: object | string, text?: string): void;
+  info(fields: object | string, text?: string): void;
+  warn(fields: object | string, text?: string): void;
+  error(fields: object | string, text?: string): void;
+}
+
+export type Labels = Readonly<Record<string, string | number>>;
+
+export interface MetricSample {
+  readonly labels?: Labels;
+  readonly value: number;
+}
+
+/**
+ * Metrics of a plugin. Names get the prefix `loxilb_<plugin>_`. Values are read when Prometheus scrapes: `collect` runs
+ * then and nothing polls in between.
+ */
+export interface MetricFactory {
+  gauge(spec: MetricSpec): void;
+  counter(spec: MetricSpec): void;
+}
+
+export interface MetricSpec {
+  /** What, unit, and `_total` for counters: `endpoint_bytes_total`. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly string[];
+  collect(): readonly MetricSample[] | Promise<readonly MetricSample[]>;
+  /** Use this exact name instead of the prefixed one (names existing dashboards know). */
+  readonly exactName?: boolean;
+}
+
+export type Hook = () => void | Promise<void>;
+
+export interface WorkerSpec {
+  /** Built JavaScript file whose default export is the task function. */
+  readonly file: URL;
+  readonly maxThreads?: number;
+}
+
+export interface WorkerPool {
+  /** Runs the task in a worker thread. `transfer` moves buffers instead of copying them. */
+  run<I, O>(input: I, options?: { readonly transfer?: readonly ArrayBuffer[] }): Promise<O>;
+}
+
+/**
+ * A program of the packet path that user space runs on demand inside the kernel (`SEC("syscall")`, or an
+ * `iter/bpf_map_elem` walk). The memory backend has no kernel to run it in and answers undefined.
+ */
+export interface KernelProgram {
+  /** Runs once; the bytes of `context` are handed in and come back as the program left them. */
+  run(context: Uint8Array): Uint8Array | undefined;
+}
+
+export interface KernelWalk {
+  /**
+   * Walks the map once inside the kernel, in slices of at most `sliceEntries` elements, off the event loop.
+   * Resolves when the walk is complete.
+   */
+  run(): Promise<void>;
+}
+
+/** A batch of raw map entries: `count` keys and values, packed. */
+export interface RawBatch {
+  readonly keys: Uint8Array;
+  readonly values: Uint8Array;
+  readonly count: number;
+}
+
+/** The packet path, as far as a plugin may touch it besides its maps. */
+export interface DataPlane {
+  readonly backend: 'kernel' | 'memory';
+  /** A `SEC("syscall")` program of the packet path by its C name. */
+  program(name: string): KernelProgram;
+  /** A `SEC("iter/bpf_map_elem")` program of the packet path bound to one of its maps. */
+  walk(program: string, map: string): KernelWalk;
+  /** Raw batches of a map, 4096 entries at a time, for dumps too long to decode on the event loop. */
+  rawBatches(map: string): Iterable<RawBatch>;
+  /** Interfaces the packet path is attached to now, as read back from the kernel. */
+  attached(): readonly AttachedInterface[];
+}
+
+export interface AttachedInterface {
+  readonly ifindex: number;
+  readonly name: string;
+  /** How the programs hang on the interface. */
+  readonly hook: 'tcx' | 'clsact';
+}
+
+/**
+ * What a plugin gets. `setup` declares - maps, resources, operations, metrics, services - and does no I/O, so a config
+ * can be checked without touching the kernel. Everything obtained from the context is released by the context.
+ */
+export interface PluginContext<C> {
+  readonly config: C;
+  readonly log: Logger;
+  /** Aborted when the plugin stops. */
+  readonly signal: AbortSignal;
+  /** Claims a map slice. One owner each: a second claim is refused. Usable from `onStart` on. */
+  map<K, V>(spec: MapSpec<K, V>): MapSlice<K, V>;
+  /** Read-only view of a slice that another plugin owns. */
+  view<K, V>(spec: MapSpec<K, V>): MapView<K, V>;
+  /** Switches code of the packet path on: sets the constant `cfg_<name>` before the programs are loaded. */
+  feature(name: string, value?: boolean | number): void;
+  readonly dataplane: DataPlane;
+  resource<S, W>(definition: ResourceDefinition<S, W>): ResourceHandle<S>;
+  operation(spec: OperationSpec): void;
+  readonly metrics: MetricFactory;
+  workers(spec: WorkerSpec): WorkerPool;
+  provide<T>(token: Token<T>, implementation: T): void;
+  /** A service another plugin (or the core) provides. Checked before start: a missing one names both plugins. */
+  use<T>(token: Token<T>): T;
+  /** A service that may be absent. */
+  useOptional<T>(token: Token<T>): T | undefined;
+  onStart(hook: Hook): void;
+  onStop(hook: Hook): void;
+}

@@ -1,0 +1,14 @@
+/** The contract a loxilb plugin is written against. Nothing here imports the daemon. */
+export * from './codec.js';
+export * from './command.js';
+export * from './config.js';
+export * from './context.js';
+export * from './contracts.js';
+export * from './errors.js';
+export * from './ip.js';
+export * from './maps.js';
+export * from './operation.js';
+export * from './plugin.js';
+export * from './resource.js';
+export * from './token.js';
+export { z } from 'zod';
