@@ -1,0 +1,3 @@
+import type { DataPlaneBroker, DataPlaneOptions } from './types.js';
+
+export declare function createDataPlaneBroker(options: DataPlaneOptions): DataPlaneBroker;

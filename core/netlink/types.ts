@@ -1,0 +1,10 @@
+import type { Logger, Network } from '@loxilb/sdk';
+
+export interface NetworkOptions {
+  /** `memory` knows one loopback link and changes nothing outside this process. */
+  readonly backend: 'kernel' | 'memory';
+  readonly log: Logger;
+}
+
+/** The network service and the sockets behind it. */
+export type ClosableNetwork = Network & { close(): void };
