@@ -1,3 +1,5 @@
+import type { CommandDescriptor } from './descriptor.js';
+
 /**
  * What `loxicmd` needs to know of a resource. It is data and pure functions, so the CLI can import it without the
  * daemon; for plugins the CLI does not have, the daemon serves the same facts (`GET /netlox/v1/commands`) and renders
@@ -19,8 +21,10 @@ export interface CommandSpec {
   readonly delete?: WriteCommand;
   /** Turns a YAML `spec` (and `metadata`) into the POST body. Default: the spec as it is. */
   fromYaml?(spec: unknown, metadata: Record<string, unknown>): unknown;
-  /** Turns a POST body into the DELETE request of `delete -f`: method path below the base path. */
+  /** Turns a POST body into the DELETE request of `delete -f`: path below the base path, query included. */
   deletePath?(body: unknown): string;
+  /** The same command as data, served to a `loxicmd` that lacks this plugin. `defaultCommand` fills it in. */
+  readonly descriptor?: CommandDescriptor;
 }
 
 export interface TableSpec {

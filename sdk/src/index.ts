@@ -4,6 +4,7 @@ export * from './command.js';
 export * from './config.js';
 export * from './context.js';
 export * from './contracts.js';
+export * from './descriptor.js';
 export * from './errors.js';
 export * from './ip.js';
 export * from './maps.js';
