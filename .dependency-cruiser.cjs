@@ -1,0 +1,125 @@
+/** Who may import whom. Run by `npm run check`, which also fails when no modules were read. */
+const tests = '\\.test\\.ts$';
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-circular',
+      comment: 'Modules that need each other at run time are one module, or one of them knows too much.',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'sdk-is-a-leaf',
+      comment: 'The sdk is published on its own: it imports nothing of ours, and zod only from outside.',
+      severity: 'error',
+      from: { path: '^sdk/src/', pathNot: tests },
+      to: { pathNot: ['^sdk/src/', '/zod/', '^node:', '^(assert|buffer|crypto|events|fs|net|os|path|url|util)'] },
+    },
+    {
+      name: 'sdk-tests-stay-inside',
+      comment: 'A test of the sdk must pass in the published package too.',
+      severity: 'error',
+      from: { path: '^sdk/' },
+      to: { path: '^(core|plugins|cli|test|scripts)/' },
+    },
+    {
+      name: 'core-not-to-plugins',
+      comment: 'The core loads what loxilb.config.ts lists; it knows no feature by name.',
+      severity: 'error',
+      from: { path: '^core/' },
+      to: { path: '^(plugins|cli)/' },
+    },
+    {
+      name: 'plugin-to-sdk-or-self',
+      comment:
+        'Plugins meet through service tokens of the sdk. One that imports another, or the core, cannot be switched off or replaced alone.',
+      severity: 'error',
+      from: { path: '^plugins/([^/]+)/' },
+      to: { path: '^(core|cli|plugins|test|scripts)/', pathNot: '^plugins/$1/' },
+    },
+    {
+      name: 'plugin-to-no-framework',
+      comment: 'Frameworks are replaceable as long as only the core knows them.',
+      severity: 'error',
+      from: { path: '^plugins/', pathNot: tests },
+      to: { path: 'node_modules/(fastify|@fastify|piscina|tsyringe|pino|prom-client|koffi|netlink)(/|$)' },
+    },
+    {
+      name: 'cli-to-sdk-and-commands',
+      comment: 'loxicmd talks to the daemon over HTTP; of a plugin it needs the command descriptions only.',
+      severity: 'error',
+      from: { path: '^cli/' },
+      to: { path: '^(core|plugins|test|scripts)/', pathNot: '^plugins/[^/]+/command\\.ts$' },
+    },
+    {
+      name: 'command-without-plugin',
+      comment: 'What the client loads of a plugin must not pull in the plugin: no maps, no handlers.',
+      severity: 'error',
+      from: { path: '^plugins/[^/]+/command\\.ts$' },
+      to: { path: '^plugins/', pathNot: '^plugins/[^/]+/(command|model|errors|config)\\.ts$' },
+    },
+    {
+      name: 'core-only-by-core',
+      comment: 'Nobody imports the core but itself; tests of the whole may.',
+      severity: 'error',
+      from: { path: '^(sdk|plugins|cli|loxilb\\.config)' },
+      to: { path: '^core/' },
+    },
+    {
+      name: 'tsyringe-in-core-only',
+      comment: 'The container is an inner matter of the core.',
+      severity: 'error',
+      from: { pathNot: '^core/' },
+      to: { path: 'node_modules/tsyringe(/|$)' },
+    },
+    {
+      name: 'product-not-to-tests',
+      comment: 'What is shipped does not depend on what is not.',
+      severity: 'error',
+      from: { path: '^(core|plugins|cli|sdk/src)/', pathNot: [tests, '/testing/'] },
+      to: { path: ['^(test|scripts)/', tests] },
+    },
+    {
+      name: 'no-dev-dependency-in-product',
+      comment: 'An installed package has no devDependencies.',
+      severity: 'error',
+      from: { path: '^(core|plugins|cli|sdk/src)/', pathNot: [tests, '/testing/'] },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'not-unresolvable',
+      comment: 'An import that leads nowhere hides every rule behind it.',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    {
+      name: 'no-orphans',
+      comment: 'A module nobody imports is dead or forgot to be wired.',
+      severity: 'error',
+      from: {
+        orphan: true,
+        pathNot: [
+          '\\.d\\.ts$',
+          tests,
+          '^(vitest|loxilb)\\.config\\.ts$',
+          '^test/',
+          '^scripts/',
+          '^sdk/src/testing/',
+          '^sdk/examples/',
+        ],
+      },
+      to: {},
+    },
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: ['(^|/)dist/', '^bpf/'] },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'default'] },
+    combinedDependencies: false,
+  },
+};

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test level.
+#   scripts/test.sh              all levels
+#   scripts/test.sh LEVEL...     these only: check unit unit-24 conformance kernel bpf bpf-newer integration readme
+# Last line: `N passed, N failed`. In CI (CI=true) a skipped test is a failed one.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+all_levels=(check unit unit-24 conformance kernel bpf bpf-newer integration readme)
+levels=("$@")
+[ $# -gt 0 ] || levels=("${all_levels[@]}")
+
+reports=$(mktemp -d)
+trap 'rm -rf "$reports"' EXIT
+
+passed=0 failed=0 skipped=0
+summary=()
+
+add() { # LEVEL PASSED FAILED SKIPPED
+	local rest=$4
+	if [ "$rest" -gt 0 ] && [ "${CI:-}" = true ]; then
+		set -- "$1" "$2" $(($3 + rest)) 0
+		printf '%s: %s skipped, and nothing may be skipped in CI\n' "$1" "$rest"
+	fi
+	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+	summary+=("$(printf '%-14s %5d passed %4d failed %4d skipped' "$1" "$2" "$3" "$4")")
+}
+
+headline() { printf '\n=== %s\n' "$*"; }
+
+# Runs one project of vitest.config.ts and counts from its report, not from its exit status alone.
+run_vitest() { # LEVEL PROJECT NODE
+	local level=$1 project=$2 node=$3 report="$reports/$1.json" status=0 p f s
+	headline "$level ($("$node" -p process.version))"
+	"$node" node_modules/vitest/vitest.mjs run --project "$project" --reporter=default --reporter=json \
+		--outputFile.json="$report" </dev/null || status=$?
+	read -r p f s < <(node scripts/count-tests.mjs "$report") || true
+	: "${p:=0}" "${f:=1}" "${s:=0}"
+	# Errors outside of a test (an unhandled rejection, a crashed worker) are in the status only.
+	[ "$status" -eq 0 ] || [ "$f" -gt 0 ] || f=1
+	add "$level" "$p" "$f" "$s"
+}
+
+run_privileged() { # LEVEL PROJECT
+	if [ "$(id -u)" -eq 0 ]; then
+		run_vitest "$1" "$2" node
+	else
+		headline "$1: SKIPPED, it needs root (it loads BPF programs and makes network namespaces)"
+		add "$1" 0 0 1
+	fi
+}
+
+run_check() {
+	local output
+	headline check
+	output=$(bash scripts/check.sh) || true
+	printf '%s\n' "$output"
+	add check "$(grep -c '^ok ' <<<"$output")" "$(grep -c '^FAIL ' <<<"$output")" 0
+}
+
+# The other Node.js release we support, from its npm package.
+node_24() {
+	local folder=.cache/node-24 arch
+	case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) return 1 ;; esac
+	local binary="$folder/node_modules/node-linux-$arch/bin/node"
+	if ! "$binary" -e 0 2>/dev/null; then
+		npm install --prefix "$folder" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+			"node-linux-$arch@24" </dev/null >&2 || return 1
+	fi
+	echo "$binary"
+}
+
+run_unit_24() {
+	local node
+	if node=$(node_24); then
+		run_vitest unit-24 unit "$node"
+	else
+		headline 'unit-24: SKIPPED, Node.js 24 could not be installed from npm'
+		add unit-24 0 0 1
+	fi
+}
+
+newer_clang() {
+	local version
+	for version in 19 20 18 22 21 17 16 15; do
+		command -v "clang-$version" && return
+	done
+	return 1
+}
+
+# The packet tests once more, with programs from a newer compiler. The usual objects come back afterwards.
+run_bpf_newer() {
+	local clang
+	if ! clang=$(newer_clang); then
+		headline 'bpf-newer: SKIPPED, no clang newer than 14 is installed'
+		add bpf-newer 0 0 1
+		return
+	fi
+	headline "building the programs with $clang"
+	if CLANG=$clang bash scripts/build-bpf.sh; then
+		run_privileged bpf-newer bpf
+	else
+		add bpf-newer 0 1 0
+	fi
+	bash scripts/build-bpf.sh || add bpf-rebuild 0 1 0
+}
+
+run_level() {
+	case $1 in
+	check) run_check ;;
+	unit) run_vitest unit unit node ;;
+	unit-24) run_unit_24 ;;
+	conformance) run_vitest conformance conformance node ;;
+	kernel | bpf | integration | readme) run_privileged "$1" "$1" ;;
+	bpf-newer) run_bpf_newer ;;
+	*)
+		echo "unknown level '$1' (one of: ${all_levels[*]})"
+		add "$1" 0 1 0
+		;;
+	esac
+}
+
+finish() {
+	headline summary
+	printf '%s\n' "${summary[@]}"
+	local line="$passed passed, $failed failed"
+	[ "$skipped" -eq 0 ] || line+=", $skipped skipped"
+	printf '%s\n' "$line"
+	[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+}
+
+if ! bash scripts/install-deps.sh test; then
+	add install 0 1 0
+elif ! npm run --silent build; then
+	add build 0 1 0
+else
+	for level in "${levels[@]}"; do run_level "$level"; done
+fi
+finish
