@@ -6,6 +6,7 @@ const fromRoot = (path: string): string => fileURLToPath(new URL(path, import.me
 /** Tests run against the sdk's source, so that they need no build; third-party plugins meet it as a package. */
 const alias = [
   { find: /^@loxilb\/sdk$/, replacement: fromRoot('sdk/src/index.ts') },
+  { find: /^@loxilb\/sdk\/command$/, replacement: fromRoot('sdk/src/command-line.ts') },
   { find: /^@loxilb\/sdk\/testing$/, replacement: fromRoot('sdk/src/testing/index.ts') },
 ];
 

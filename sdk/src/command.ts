@@ -46,6 +46,10 @@ export interface Column {
 
 export interface GetCommand {
   readonly summary: string;
+  /** The object word and its aliases after `get`, when they differ from the other verbs'. */
+  readonly name?: string;
+  readonly aliases?: readonly string[];
+  readonly long?: string;
   readonly narrow: TableSpec;
   readonly wide?: TableSpec;
   /** Tables are sorted by this text, byte order (numbers: numeric). */
@@ -55,6 +59,8 @@ export interface GetCommand {
   readonly flags?: readonly Flag[];
   /** Keeps an entry under the given flags. */
   filter?(entry: never, flags: Readonly<Record<string, FlagValue>>): boolean;
+  /** Query parameters the daemon narrows its answer by. */
+  query?(flags: Readonly<Record<string, FlagValue>>): Readonly<Record<string, string>>;
   /** GET path when it is not `<path>/all`. */
   readonly path?: string;
   /** The reply is one object instead of an enveloped list. */
@@ -79,6 +85,8 @@ export interface CommandRequest {
   readonly body?: unknown;
   /** Lines printed just before the request is sent. */
   readonly before?: readonly string[];
+  /** Printed before the reason when no answer came. */
+  readonly transportError?: string;
 }
 
 export interface WriteCommand {
@@ -89,7 +97,7 @@ export interface WriteCommand {
   readonly flags: readonly Flag[];
   /**
    * Checks the line and plans the requests. Throw `CommandError` with the exact text to print on bad input.
-   * `print` writes a line to stdout at once.
+   * `print` writes a line to stdout at once, errors that follow come after it.
    */
   plan(args: readonly string[], flags: Readonly<Record<string, FlagValue>>, print: (line: string) => void): CommandRequest[];
   /** `quiet` prints only the result, `debug` a status line before it, `policy` the status line alone on success. */
