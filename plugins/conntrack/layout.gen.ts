@@ -1,0 +1,200 @@
+// Generated from the C headers by scripts/generate-layout.mjs. Do not edit: run `npm run layout`.
+import { type Codec, be16, bytes, ipAddress, u16, u32, u64, u8, struct } from '@loxilb/sdk';
+
+/** C: enum ct_tcp_state */
+export const CtTcpState = {
+  CT_TCP_CLOSED: 0,
+  CT_TCP_SYN_SENT: 1,
+  CT_TCP_SYN_ACK: 2,
+  CT_TCP_EST: 3,
+  CT_TCP_FINI: 4,
+  CT_TCP_CLOSED_WAIT: 5,
+  CT_TCP_ERR: 6,
+} as const;
+
+/** C: enum ct_udp_state */
+export const CtUdpState = {
+  CT_UDP_CLOSED: 0,
+  CT_UDP_UNI: 1,
+  CT_UDP_EST: 2,
+} as const;
+
+/** C: enum ct_icmp_state */
+export const CtIcmpState = {
+  CT_ICMP_CLOSED: 0,
+  CT_ICMP_REQ_SENT: 1,
+  CT_ICMP_BIDIR: 2,
+  CT_ICMP_UNREACHABLE: 3,
+  CT_ICMP_TTL_EXCEEDED: 4,
+  CT_ICMP_REDIRECT: 5,
+} as const;
+
+/** C: enum ct_nat */
+export const CtNat = {
+  CT_NAT_DNAT: 0,
+  CT_NAT_FULL: 1,
+  CT_NAT_HAIRPIN: 2,
+} as const;
+
+/** C: enum ct_flags */
+export const CtFlags = {
+  CT_REPLY: 1,
+  CT_FROM_LOCAL: 2,
+  CT_FIN_SEEN: 4,
+  CT_PENDING: 8,
+} as const;
+
+/** C: enum ct_way */
+export const CtWay = {
+  CT_WAY_UNKNOWN: 0,
+  CT_WAY_REDIRECT: 1,
+  CT_WAY_PEER: 2,
+  CT_WAY_NEIGH: 3,
+  CT_WAY_STACK: 4,
+  CT_WAY_LOCAL: 5,
+  CT_WAY_LOOPBACK: 6,
+} as const;
+
+/** C: struct ct_key */
+export interface CtKey {
+  saddr: string;
+  daddr: string;
+  sport: number;
+  dport: number;
+  proto: number;
+  zone: number;
+}
+export const ctKey: Codec<CtKey> = struct(
+  {
+    saddr: ipAddress,
+    daddr: ipAddress,
+    sport: be16,
+    dport: be16,
+    proto: u8,
+    zone: u16,
+  },
+  {
+    size: 40,
+    offsets: {
+      saddr: 0,
+      daddr: 16,
+      sport: 32,
+      dport: 34,
+      proto: 36,
+      zone: 38,
+    },
+  },
+);
+
+/** C: struct ct_entry */
+export interface CtEntry {
+  packets: bigint;
+  bytes: bigint;
+  nsaddr: string;
+  ndaddr: string;
+  nsport: number;
+  ndport: number;
+  dmac: Uint8Array;
+  smac: Uint8Array;
+  oif: number;
+  l3Delta: number;
+  addrDelta: number;
+  portDelta: number;
+  mtu: number;
+  state: number;
+  way: number;
+  flags: number;
+  nat: number;
+  generation: number;
+  resolved: number;
+  seen: number;
+  endpointId: number;
+  tcpAck: number;
+  tcpWindow: number;
+  serviceId: number;
+  tcpNext: number;
+  created: bigint;
+  tcpWscale: number;
+}
+export const ctEntry: Codec<CtEntry> = struct(
+  {
+    packets: u64,
+    bytes: u64,
+    nsaddr: ipAddress,
+    ndaddr: ipAddress,
+    nsport: be16,
+    ndport: be16,
+    dmac: bytes(6),
+    smac: bytes(6),
+    oif: u32,
+    l3Delta: u16,
+    addrDelta: u16,
+    portDelta: u16,
+    mtu: u16,
+    state: u8,
+    way: u8,
+    flags: u8,
+    nat: u8,
+    generation: u32,
+    resolved: u32,
+    seen: u32,
+    endpointId: u32,
+    tcpAck: u32,
+    tcpWindow: u32,
+    serviceId: u32,
+    tcpNext: u32,
+    created: u64,
+    tcpWscale: u8,
+  },
+  {
+    size: 128,
+    offsets: {
+      packets: 0,
+      bytes: 8,
+      nsaddr: 16,
+      ndaddr: 32,
+      nsport: 48,
+      ndport: 50,
+      dmac: 52,
+      smac: 58,
+      oif: 64,
+      l3Delta: 68,
+      addrDelta: 70,
+      portDelta: 72,
+      mtu: 74,
+      state: 76,
+      way: 77,
+      flags: 78,
+      nat: 79,
+      generation: 80,
+      resolved: 84,
+      seen: 88,
+      endpointId: 92,
+      tcpAck: 96,
+      tcpWindow: 100,
+      serviceId: 104,
+      tcpNext: 108,
+      created: 112,
+      tcpWscale: 120,
+    },
+  },
+);
+
+/** C: struct ct_pass */
+export interface CtPass {
+  seen: number;
+  expired: number;
+}
+export const ctPass: Codec<CtPass> = struct(
+  {
+    seen: u32,
+    expired: u32,
+  },
+  {
+    size: 8,
+    offsets: {
+      seen: 0,
+      expired: 4,
+    },
+  },
+);

@@ -1,0 +1,221 @@
+// Generated from the C headers by scripts/generate-layout.mjs. Do not edit: run `npm run layout`.
+import { type Codec, be16, ipAddress, u32, u64, u8, struct } from '@loxilb/sdk';
+
+/** C: enum lb_select */
+export const LbSelect = {
+  LB_SELECT_RR: 0,
+  LB_SELECT_HASH: 1,
+  LB_SELECT_PRIORITY: 2,
+  LB_SELECT_PERSIST: 3,
+  LB_SELECT_LC: 4,
+} as const;
+
+/** C: struct lb_service_key */
+export interface LbServiceKey {
+  addr: string;
+  port: number;
+  proto: number;
+  mark: number;
+}
+export const lbServiceKey: Codec<LbServiceKey> = struct(
+  {
+    addr: ipAddress,
+    port: be16,
+    proto: u8,
+    mark: u32,
+  },
+  {
+    size: 24,
+    offsets: {
+      addr: 0,
+      port: 16,
+      proto: 18,
+      mark: 20,
+    },
+  },
+);
+
+/** C: struct lb_service */
+export interface LbService {
+  serviceId: number;
+  slotBase: number;
+  slotCount: number;
+  affinityTicks: number;
+  select: number;
+  mode: number;
+}
+export const lbService: Codec<LbService> = struct(
+  {
+    serviceId: u32,
+    slotBase: u32,
+    slotCount: u32,
+    affinityTicks: u32,
+    select: u8,
+    mode: u8,
+  },
+  {
+    size: 20,
+    offsets: {
+      serviceId: 0,
+      slotBase: 4,
+      slotCount: 8,
+      affinityTicks: 12,
+      select: 16,
+      mode: 17,
+    },
+  },
+);
+
+/** C: struct lb_service_state */
+export interface LbServiceState {
+  cursor: number;
+  idleTicks: number;
+  alive: number;
+}
+export const lbServiceState: Codec<LbServiceState> = struct(
+  {
+    cursor: u32,
+    idleTicks: u32,
+    alive: u32,
+  },
+  {
+    size: 16,
+    offsets: {
+      cursor: 0,
+      idleTicks: 4,
+      alive: 8,
+    },
+  },
+);
+
+/** C: struct lb_slot */
+export interface LbSlot {
+  endpointId: number;
+}
+export const lbSlot: Codec<LbSlot> = struct(
+  {
+    endpointId: u32,
+  },
+  {
+    size: 4,
+    offsets: {
+      endpointId: 0,
+    },
+  },
+);
+
+/** C: struct lb_endpoint */
+export interface LbEndpoint {
+  addr: string;
+  source: string;
+  self: string;
+  port: number;
+  active: number;
+  serviceId: number;
+  weight: number;
+}
+export const lbEndpoint: Codec<LbEndpoint> = struct(
+  {
+    addr: ipAddress,
+    source: ipAddress,
+    self: ipAddress,
+    port: be16,
+    active: u8,
+    serviceId: u32,
+    weight: u32,
+  },
+  {
+    size: 60,
+    offsets: {
+      addr: 0,
+      source: 16,
+      self: 32,
+      port: 48,
+      active: 50,
+      serviceId: 52,
+      weight: 56,
+    },
+  },
+);
+
+/** C: struct lb_endpoint_flows */
+export interface LbEndpointFlows {
+  active: number;
+  pending: number;
+  recount: number;
+}
+export const lbEndpointFlows: Codec<LbEndpointFlows> = struct(
+  {
+    active: u32,
+    pending: u32,
+    recount: u32,
+  },
+  {
+    size: 16,
+    offsets: {
+      active: 0,
+      pending: 4,
+      recount: 8,
+    },
+  },
+);
+
+/** C: struct lb_endpoint_stats */
+export interface LbEndpointStats {
+  packets: bigint;
+  bytes: bigint;
+  flows: bigint;
+}
+export const lbEndpointStats: Codec<LbEndpointStats> = struct(
+  {
+    packets: u64,
+    bytes: u64,
+    flows: u64,
+  },
+  {
+    size: 24,
+    offsets: {
+      packets: 0,
+      bytes: 8,
+      flows: 16,
+    },
+  },
+);
+
+/** C: struct lb_affinity_key */
+export interface LbAffinityKey {
+  client: string;
+  serviceId: number;
+}
+export const lbAffinityKey: Codec<LbAffinityKey> = struct(
+  {
+    client: ipAddress,
+    serviceId: u32,
+  },
+  {
+    size: 20,
+    offsets: {
+      client: 0,
+      serviceId: 16,
+    },
+  },
+);
+
+/** C: struct lb_affinity */
+export interface LbAffinity {
+  endpointId: number;
+  seen: number;
+}
+export const lbAffinity: Codec<LbAffinity> = struct(
+  {
+    endpointId: u32,
+    seen: u32,
+  },
+  {
+    size: 8,
+    offsets: {
+      endpointId: 0,
+      seen: 4,
+    },
+  },
+);
