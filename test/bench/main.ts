@@ -1,0 +1,86 @@
+import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Options, readOptions, USAGE } from './options.js';
+import { tryRun } from './process.js';
+import { Scope } from './scope.js';
+import { removeNamespaces, staleNamespaces } from './topology.js';
+import { measureTraffic } from './traffic.js';
+
+/** A quick run is done within a minute; the traffic rounds take what the rest leaves. */
+const QUICK_TRAFFIC_MS = 44_000;
+
+interface Report {
+  readonly text: string;
+  readonly data: unknown;
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) return void process.stdout.write(USAGE);
+  if (process.getuid?.() !== 0) throw new Error('the bench needs root: it makes network namespaces and loads programs');
+  await removeNamespaces(await staleNamespaces());
+  if (options.cleanup) return;
+
+  const scope = new Scope();
+  const workDir = await mkdtemp(join(tmpdir(), 'llbbench-'));
+  scope.defer('work folder', () => rm(workDir, { recursive: true, force: true }));
+  scope.defer('namespaces', async () => removeNamespaces(await staleNamespaces()));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void scope.close().then(() => process.exit(130)));
+  }
+  try {
+    await publish(options, await measure(options, workDir));
+  } finally {
+    for (const failure of await scope.close()) process.stderr.write(`cleanup: ${failure}\n`);
+  }
+}
+
+async function measure(options: Options, workDir: string): Promise<Map<string, Report>> {
+  const begin = performance.now();
+  const reports = new Map<string, Report>();
+  if (options.parts.has('traffic')) {
+    reports.set('Traffic', await measureTraffic(options, workDir, begin + QUICK_TRAFFIC_MS, progress));
+  }
+  progress('');
+  return reports;
+}
+
+async function publish(options: Options, reports: ReadonlyMap<string, Report>): Promise<void> {
+  const about = await describeRun();
+  const text = [
+    `## ${about.date}, commit ${about.commit}`,
+    `\`${about.command}\`, kernel ${about.kernel}, ${about.cpus} CPUs, Node ${about.node}`,
+    ...[...reports].map(([title, report]) => `### ${title}\n\n${report.text}`),
+  ].join('\n\n');
+  process.stdout.write(`${text}\n`);
+  if (options.json) {
+    const data = Object.fromEntries([...reports].map(([title, report]) => [title.toLowerCase(), report.data]));
+    await writeFile(options.json, `${JSON.stringify({ ...about, ...data }, null, 2)}\n`);
+  }
+  if (options.record) await appendFile(new URL('./RESULTS.md', import.meta.url), `\n${text}\n`);
+}
+
+async function describeRun() {
+  const git = await tryRun(['git', 'describe', '--always', '--dirty'], {
+    cwd: new URL('.', import.meta.url).pathname,
+  });
+  return {
+    date: new Date().toISOString().slice(0, 16).replace('T', ' '),
+    commit: git.stdout.trim() || 'unknown',
+    command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+    kernel: release(),
+    cpus: availableParallelism(),
+    node: process.version,
+  };
+}
+
+/** One changing line on a terminal; nothing where the output is kept. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exitCode = 1;
+});
