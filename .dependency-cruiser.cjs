@@ -58,7 +58,7 @@ module.exports = {
       comment: 'What the client loads of a plugin must not pull in the plugin: no maps, no handlers.',
       severity: 'error',
       from: { path: '^plugins/[^/]+/command\\.ts$' },
-      to: { path: '^plugins/', pathNot: '^plugins/[^/]+/(command|model|errors|config)\\.ts$' },
+      to: { path: '^plugins/', pathNot: '^plugins/[^/]+/(command|command-line|model|errors|config)\\.ts$' },
     },
     {
       name: 'core-only-by-core',
