@@ -1,0 +1,40 @@
+// udp-client.mjs JSON: sends `count` datagrams to host:port, each from a socket of its own unless `sameSocket`, and
+// prints a JSON array of the answers: {name, from, echo} or {error}.
+import { createSocket } from 'node:dgram';
+
+const options = { count: 1, sameSocket: false, timeoutMs: 3000, size: 0, ...JSON.parse(process.argv[2]) };
+const family = options.host.includes(':') ? 'udp6' : 'udp4';
+const results = [];
+
+function open() {
+  return new Promise((resolve) => {
+    const socket = createSocket(family);
+    // Connected, so that an ICMP error comes back as an error of the socket.
+    socket.connect(options.port, options.host, () => resolve(socket));
+  });
+}
+
+function ask(socket, index) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => finish({ error: 'ETIMEDOUT' }), options.timeoutMs);
+    const finish = (result) => {
+      clearTimeout(timer);
+      socket.removeAllListeners('message');
+      socket.removeAllListeners('error');
+      resolve(result);
+    };
+    socket.on('error', (error) => finish({ error: error.code }));
+    socket.on('message', (message) => finish({ ...JSON.parse(message.toString()), local: socket.address().port }));
+    socket.send(String(index).padEnd(options.size, '.'));
+  });
+}
+
+const shared = options.sameSocket ? await open() : undefined;
+for (let index = 0; index < options.count; index++) {
+  const socket = shared ?? (await open());
+  results.push(await ask(socket, index));
+  if (!shared) socket.close();
+}
+shared?.close();
+console.log(JSON.stringify(results));
+process.exit(0);
