@@ -1,0 +1,3 @@
+import { formatBatch } from './format.js';
+
+export default formatBatch;

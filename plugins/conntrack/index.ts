@@ -1,0 +1,50 @@
+import { CONNTRACK, definePlugin } from '@loxilb/sdk';
+import { flushOperation, listOperation } from './api.js';
+import { conntrackConfig } from './config.js';
+import { WORKER_THREADS } from './list-flows.js';
+import { counterSpec, flowTableSpecs, passSpec, readEvent } from './maps.js';
+import { declareMetrics } from './metrics.js';
+import { runPass } from './pass.js';
+import { PassScheduler } from './pass-scheduler.js';
+
+export default definePlugin({
+  name: 'conntrack',
+  sdk: '^0.1.0',
+  summary: 'Flow table: listing, expiry and flush',
+  config: conntrackConfig,
+  setup(ctx) {
+    ctx.feature('conntrack');
+    const specs = flowTableSpecs(ctx.config);
+    const confirmed = ctx.map(specs.confirmed);
+    const fresh = ctx.map(specs.fresh);
+    const pass = ctx.map(passSpec);
+    const counters = ctx.view(counterSpec);
+    let nameOf: (serviceId: number) => string | undefined = () => undefined;
+
+    const scheduler = new PassScheduler({
+      run: () => runPass(ctx.dataplane, pass),
+      flowsCreated: () => readEvent(counters, 'created'),
+      intervalMs: ctx.config.passIntervalMs,
+      log: ctx.log,
+    });
+    const tables = { dataplane: ctx.dataplane, confirmed, fresh, serviceName: (id: number) => nameOf(id) };
+    const workers = ctx.workers({
+      file: new URL('./conntrack-format.worker.js', import.meta.url),
+      maxThreads: WORKER_THREADS,
+    });
+
+    ctx.operation(listOperation({ ...tables, workers }));
+    ctx.operation(flushOperation({ ...tables, pass: () => scheduler.request() }));
+    declareMetrics(ctx.metrics, ctx.config, counters, scheduler);
+    ctx.provide(CONNTRACK, {
+      // Their owner has marked the services dead: any pass ends their flows.
+      purgeServices: (serviceIds) => (serviceIds.length === 0 ? Promise.resolve() : scheduler.request()),
+      setServiceNames(name) {
+        nameOf = name;
+      },
+      onPass: (listener) => scheduler.onPass(listener),
+    });
+    ctx.onStart(() => scheduler.start());
+    ctx.onStop(() => scheduler.stop());
+  },
+});

@@ -1,0 +1,58 @@
+import { bytes, type MapSlice, type MapSpec, type MapView, u32, u64 } from '@loxilb/sdk';
+import type { ConntrackConfig } from './config.js';
+import { type CtPass, ctEntry, ctKey, ctPass } from './layout.gen.js';
+
+/** Each direction of a flow has its own entry. */
+export const ENTRIES_PER_FLOW = 2;
+
+/**
+ * Flow tables hold up to millions of entries, which this plugin moves and compares but never looks into one by one:
+ * keys and values stay bytes. `format.ts` reads them.
+ */
+export type FlowTable = MapSlice<Uint8Array, Uint8Array>;
+type FlowTableSpec = MapSpec<Uint8Array, Uint8Array>;
+
+export function flowTableSpecs(config: ConntrackConfig): { confirmed: FlowTableSpec; fresh: FlowTableSpec } {
+  const layout = { key: bytes(ctKey.size), value: bytes(ctEntry.size) };
+  return {
+    confirmed: {
+      ...layout,
+      name: 'ct_flow',
+      type: 'hash',
+      pin: 'ct_v4_map',
+      maxEntries: config.maxFlows * ENTRIES_PER_FLOW,
+    },
+    fresh: { ...layout, name: 'ct_new', type: 'lru_hash', maxEntries: config.newFlows * ENTRIES_PER_FLOW },
+  };
+}
+
+/** What the walks of the last pass counted, by table. */
+export const passSpec: MapSpec<number, CtPass> = {
+  name: 'ct_pass',
+  type: 'array',
+  key: u32,
+  value: ctPass,
+  maxEntries: 2,
+};
+
+/** Index into `ct_pass`. */
+export const TABLE = { confirmed: 0, fresh: 1 } as const;
+
+/** Counters of the packet path, by `enum dp_counter`. */
+export const counterSpec: MapSpec<number, bigint> = {
+  name: 'dp_counter',
+  type: 'percpu_array',
+  key: u32,
+  value: u64,
+  maxEntries: 192,
+};
+
+/** Events of `enum dp_counter` this plugin reads. Numbers are never reused. */
+export const EVENT = { created: 128, confirmed: 129, tableFull: 130, expired: 135 } as const;
+
+export type CounterView = MapView<number, bigint>;
+
+/** An event's count over all CPUs, since the maps were made. */
+export function readEvent(counters: CounterView, event: keyof typeof EVENT): bigint {
+  return counters.getPerCpu(EVENT[event]).reduce((sum, value) => sum + value, 0n);
+}
