@@ -2,6 +2,7 @@ import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Options, readOptions, USAGE } from './options.js';
+import { measurePackets } from './packet/packet.js';
 import { tryRun } from './process.js';
 import { Scope } from './scope.js';
 import { removeNamespaces, staleNamespaces } from './topology.js';
@@ -41,6 +42,10 @@ async function measure(options: Options, workDir: string): Promise<Map<string, R
   const reports = new Map<string, Report>();
   if (options.parts.has('traffic')) {
     reports.set('Traffic', await measureTraffic(options, workDir, begin + QUICK_TRAFFIC_MS, progress));
+  }
+  if (options.parts.has('packet')) {
+    progress('packet path');
+    reports.set('Packet', await measurePackets(options, workDir));
   }
   progress('');
   return reports;

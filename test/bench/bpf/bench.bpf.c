@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * BPF_PROG_TEST_RUN repeats a program on one and the same packet, which the packet path rewrites. bench_packet makes the
+ * packet anew each time and then jumps into the program under test, or into bench_empty to learn its own cost.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define FRAME_WORDS 12 /* 96 bytes: all headers of IPv6 and TCP */
+#define FRAME_BYTES (FRAME_WORDS * 8)
+#define PORTS_SHIFT 15 /* ports one address gives, as a power of two */
+#define FIRST_PORT 1024
+
+enum target {
+	TARGET_EMPTY,
+	TARGET_REAL,
+	TARGETS,
+};
+
+enum order {
+	ORDER_HOT,    /* always flow 0 */
+	ORDER_RANDOM, /* each of the flows once, in random order, again and again */
+	ORDER_RISING, /* flow after flow from `next` on, never one twice */
+};
+
+struct bench_config {
+	__u64 frame[FRAME_WORDS];
+	__u32 target;
+	__u32 order;
+	__u32 flow_mask; /* ORDER_RANDOM: number of flows - 1, which is a power of two */
+	__u32 next;
+	/* Byte offset of the port that tells flows apart and of the last four bytes of its address. */
+	__u16 port_offset;
+	__u16 addr_offset;
+	__u32 addr_base; /* host byte order; flow n has address base + n / 2^15 */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bench_config);
+} bench_config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, TARGETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} bench_target SEC(".maps");
+
+static __always_inline __u32 choose_flow(struct bench_config *config)
+{
+	__u32 flow;
+
+	if (config->order == ORDER_HOT)
+		return 0;
+	flow = config->next++;
+	/* An odd factor permutes the numbers below a power of two. */
+	return config->order == ORDER_RANDOM ? (flow * 0x9e3779b1) & config->flow_mask : flow;
+}
+
+/* Writes the flow's port and address into the frame; a map value may be indexed by a variable, a packet only at a price. */
+static __always_inline void mark_frame(struct bench_config *config, __u32 flow)
+{
+	void *frame = config->frame;
+
+	*(__be16 *)(frame + (config->port_offset & 0x3f)) = bpf_htons(FIRST_PORT + (flow & ((1 << PORTS_SHIFT) - 1)));
+	*(__be32 *)(frame + (config->addr_offset & 0x3f)) = bpf_htonl(config->addr_base + (flow >> PORTS_SHIFT));
+}
+
+SEC("tc")
+int bench_packet(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct bench_config *config = bpf_map_lookup_elem(&bench_config, &zero);
+	__u64 *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+
+	if (!config || (void *)data + FRAME_BYTES > end)
+		return TC_ACT_SHOT;
+	mark_frame(config, choose_flow(config));
+#pragma unroll
+	for (int i = 0; i < FRAME_WORDS; i++)
+		data[i] = config->frame[i];
+	bpf_tail_call(skb, &bench_target, config->target);
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int bench_empty(struct __sk_buff *skb)
+{
+	return TC_ACT_OK;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

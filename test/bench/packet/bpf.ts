@@ -1,0 +1,92 @@
+import koffi from 'koffi';
+
+const libbpf = koffi.load('libbpf.so.1');
+const libc = koffi.load('libc.so.6');
+
+const openFile = libbpf.func('void *bpf_object__open_file(const char *path, void *opts)');
+const loadObject = libbpf.func('int bpf_object__load(void *object)');
+const findProgram = libbpf.func('void *bpf_object__find_program_by_name(void *object, const char *name)');
+const programFd = libbpf.func('int bpf_program__fd(void *program)');
+const findMap = libbpf.func('int bpf_object__find_map_fd_by_name(void *object, const char *name)');
+const updateElement = libbpf.func('int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)');
+const getPinned = libbpf.func('int bpf_obj_get(const char *path)');
+const syscall = libc.func('long syscall(long number, int command, void *attribute, uint32_t size)');
+
+const SYS_BPF = process.arch === 'arm64' ? 280 : 321;
+const BPF_PROG_TEST_RUN = 10;
+const SKB_CONTEXT_BYTES = 192;
+
+/** A compiled object, loaded into the kernel for as long as this process lives. */
+export class LoadedObject {
+  private readonly handle: unknown;
+
+  constructor(private readonly path: string) {
+    this.handle = openFile(path, null);
+    if (!this.handle) throw new Error(`${path}: cannot be opened as a BPF object`);
+    const result = loadObject(this.handle) as number;
+    if (result < 0) throw new Error(`${path}: the kernel refused to load it (${result}); libbpf's log is above`);
+  }
+
+  program(name: string): number {
+    const program: unknown = findProgram(this.handle, name);
+    if (!program) throw new Error(`${this.path}: no program ${name}`);
+    return programFd(program) as number;
+  }
+
+  map(name: string): number {
+    const fd = findMap(this.handle, name) as number;
+    if (fd < 0) throw new Error(`${this.path}: no map ${name}`);
+    return fd;
+  }
+}
+
+export function openPinned(path: string): number {
+  const fd = getPinned(path) as number;
+  if (fd < 0) throw new Error(`${path}: cannot be opened (${fd})`);
+  return fd;
+}
+
+export function updateMap(fd: number, key: Uint8Array, value: Uint8Array): void {
+  const result = updateElement(fd, Buffer.from(key), Buffer.from(value), 0) as number;
+  if (result < 0) throw new Error(`map update: ${result}`);
+}
+
+/** A u32 as a map key or value, host byte order. */
+export function word(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+export interface TestRun {
+  readonly verdict: number;
+  /** Average of one run, as the kernel measured it; whole nanoseconds. */
+  readonly ns: number;
+  /** The packet after the last run. */
+  readonly frame: Buffer;
+}
+
+/** Runs a tc program `repeat` times on a packet that came in through `ifindex` of this process's namespace. */
+export function testRun(program: number, frame: Buffer, ifindex: number, repeat: number): TestRun {
+  const output = Buffer.alloc(frame.length + 256);
+  const context = Buffer.alloc(SKB_CONTEXT_BYTES);
+  context.writeUInt32LE(ifindex, 36); // ingress_ifindex
+  context.writeUInt32LE(ifindex, 40); // ifindex
+  const attribute = Buffer.alloc(80);
+  attribute.writeUInt32LE(program, 0);
+  attribute.writeUInt32LE(frame.length, 8);
+  attribute.writeUInt32LE(output.length, 12);
+  attribute.writeBigUInt64LE(BigInt(koffi.address(frame)), 16);
+  attribute.writeBigUInt64LE(BigInt(koffi.address(output)), 24);
+  attribute.writeUInt32LE(repeat, 32);
+  attribute.writeUInt32LE(context.length, 40);
+  attribute.writeBigUInt64LE(BigInt(koffi.address(context)), 48);
+  if (Number(syscall(SYS_BPF, BPF_PROG_TEST_RUN, attribute, attribute.length)) < 0) {
+    throw new Error(`BPF_PROG_TEST_RUN: errno ${koffi.errno()}`);
+  }
+  return {
+    verdict: attribute.readInt32LE(4),
+    ns: attribute.readUInt32LE(36),
+    frame: output.subarray(0, attribute.readUInt32LE(12)),
+  };
+}

@@ -1,0 +1,79 @@
+import type { Device } from './world.js';
+import { WORLD } from './world.js';
+import { ACK, buildFrame, flowOffsets, type FrameSpec, SYN, SYN_ACK } from './frame.js';
+import { ENDPOINT_PORT, SERVICE_PORT } from './service.js';
+import type { Stream } from './wrapper.js';
+
+type Family = 4 | 6;
+type Protocol = 'tcp' | 'udp';
+
+export interface Devices {
+  readonly client: Device;
+  readonly server: Device;
+}
+
+/** Packets of clients to the service, as they come in on the client side. */
+export function towardsService(devices: Devices, family: Family, protocol: Protocol, tcp: Partial<FrameSpec> = {}): Stream {
+  return {
+    frame: buildFrame({
+      sourceMac: WORLD.clientMac,
+      targetMac: devices.client.mac,
+      source: WORLD.clients[family],
+      target: WORLD.vip[family],
+      sourcePort: 0,
+      targetPort: SERVICE_PORT,
+      protocol,
+      ...tcp,
+    }),
+    ifindex: devices.client.ifindex,
+    offsets: flowOffsets(family, 'source'),
+    addressBase: WORLD.clientBase[family],
+  };
+}
+
+/** The endpoint's answers, as they come in on the server side. */
+export function fromEndpoint(devices: Devices, family: Family, protocol: Protocol, tcp: Partial<FrameSpec> = {}): Stream {
+  return {
+    frame: buildFrame({
+      sourceMac: WORLD.serverMac,
+      targetMac: devices.server.mac,
+      source: WORLD.server[family],
+      target: WORLD.clients[family],
+      sourcePort: ENDPOINT_PORT,
+      targetPort: 0,
+      protocol,
+      ...tcp,
+    }),
+    ifindex: devices.server.ifindex,
+    offsets: flowOffsets(family, 'target'),
+    addressBase: WORLD.clientBase[family],
+  };
+}
+
+/** Both sides of a flow's set-up and of its life afterwards. */
+export interface Conversation {
+  readonly first: Stream;
+  readonly answer: Stream;
+  /** What the client sends from then on; for TCP the first of these ends the handshake. */
+  readonly data: Stream;
+  readonly back: Stream;
+}
+
+export function conversation(devices: Devices, family: Family, protocol: Protocol): Conversation {
+  if (protocol === 'udp') {
+    const first = towardsService(devices, family, protocol);
+    const answer = fromEndpoint(devices, family, protocol);
+    return { first, answer, data: first, back: answer };
+  }
+  return {
+    first: towardsService(devices, family, 'tcp', { tcpFlags: SYN, sequence: 1000 }),
+    answer: fromEndpoint(devices, family, 'tcp', { tcpFlags: SYN_ACK, sequence: 5000, acknowledgment: 1001 }),
+    data: towardsService(devices, family, 'tcp', { tcpFlags: ACK, sequence: 1001, acknowledgment: 5001 }),
+    back: fromEndpoint(devices, family, 'tcp', { tcpFlags: ACK, sequence: 5001, acknowledgment: 1001 }),
+  };
+}
+
+/** A packet that belongs to no service and no flow: what the load balancer costs everybody else. */
+export function ofOthers(devices: Devices): Stream {
+  return towardsService(devices, 4, 'tcp', { target: WORLD.server[4], targetPort: 22 });
+}

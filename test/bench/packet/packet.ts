@@ -1,0 +1,61 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Options } from '../options.js';
+import { run } from '../process.js';
+import { formatTable } from '../report.js';
+import { Scope } from '../scope.js';
+import type { MeasureInput, PacketFigure } from './measure.js';
+import { buildPacketWorld, PACKET_NAMESPACE } from './world.js';
+
+const HERE = fileURLToPath(new URL('.', import.meta.url));
+const ROOT = join(HERE, '../../..');
+const OBJECT = join(ROOT, 'bpf/build/loxilb.bpf.o');
+
+const QUICK = { samples: 5, repeat: 1 << 17, flows: 1 << 16 };
+const FULL = { samples: 15, repeat: 1 << 20, flows: 1 << 18 };
+
+/** Nanoseconds per packet of the compiled packet path by BPF_PROG_TEST_RUN, the packet's making taken off. */
+export async function measurePackets(
+  options: Options,
+  workDir: string,
+): Promise<{ text: string; data: readonly PacketFigure[] }> {
+  await access(OBJECT).catch(() => {
+    throw new Error(`${OBJECT} is not there: npm run build:bpf makes it`);
+  });
+  const scope = new Scope();
+  try {
+    await buildPacketWorld(scope);
+    const wrapper = await buildWrapper(workDir);
+    const figures = await measureProgram({ wrapper, object: OBJECT, ...(options.full ? FULL : QUICK) });
+    return { text: formatFigures(figures), data: figures };
+  } finally {
+    for (const failure of await scope.close()) process.stderr.write(`cleanup: ${failure}\n`);
+  }
+}
+
+export async function buildWrapper(workDir: string): Promise<string> {
+  const output = join(workDir, 'bench.bpf.o');
+  const source = join(HERE, '../bpf/bench.bpf.c');
+  const include = `/usr/include/${(await run(['gcc', '-print-multiarch'])).trim()}`;
+  await run(['clang-14', '-g', '-O2', '-target', 'bpf', '-mcpu=v3', '-I', include, '-c', source, '-o', output]);
+  return output;
+}
+
+/** In a process of its own, because it must be in the namespace where routes and neighbours are. */
+export async function measureProgram(input: MeasureInput): Promise<PacketFigure[]> {
+  const script = join(HERE, 'measure.ts');
+  const command = [process.execPath, '--import', 'jiti/register', script, JSON.stringify(input)];
+  return JSON.parse(await run(command, { namespace: PACKET_NAMESPACE, cwd: ROOT })) as PacketFigure[];
+}
+
+export function formatFigures(figures: readonly PacketFigure[]): string {
+  return formatTable(
+    ['ns net of the empty program', 'median', 'min', 'max', 'verdict'],
+    figures.map((figure) => [
+      figure.name,
+      ...[figure.median, figure.min, figure.max].map((ns) => ns.toFixed(0)),
+      String(figure.verdict),
+    ]),
+  );
+}
