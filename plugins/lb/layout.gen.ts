@@ -219,3 +219,22 @@ export const lbAffinity: Codec<LbAffinity> = struct(
     },
   },
 );
+
+/** C: struct lb_recount_args */
+export interface LbRecountArgs {
+  from: number;
+  to: number;
+}
+export const lbRecountArgs: Codec<LbRecountArgs> = struct(
+  {
+    from: u32,
+    to: u32,
+  },
+  {
+    size: 8,
+    offsets: {
+      from: 0,
+      to: 4,
+    },
+  },
+);

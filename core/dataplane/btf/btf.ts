@@ -27,10 +27,28 @@ export interface BtfEnumerator {
 }
 
 const MAGIC = 0xeb9f;
-const [INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, PROTO, VAR, SECTION, FLOAT, DECL_TAG, TYPE_TAG, ENUM64] =
-  Array.from({ length: 19 }, (_, index) => index + 1) as [
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
-  ];
+/** BTF_KIND_*. */
+const Kind = {
+  INT: 1,
+  PTR: 2,
+  ARRAY: 3,
+  STRUCT: 4,
+  UNION: 5,
+  ENUM: 6,
+  FWD: 7,
+  TYPEDEF: 8,
+  VOLATILE: 9,
+  CONST: 10,
+  RESTRICT: 11,
+  FUNC: 12,
+  PROTO: 13,
+  VAR: 14,
+  SECTION: 15,
+  FLOAT: 16,
+  DECL_TAG: 17,
+  TYPE_TAG: 18,
+  ENUM64: 19,
+} as const;
 
 /** Types by id; id 0 is void. */
 export function parseBtf(section: Uint8Array): BtfType[] {
@@ -78,35 +96,35 @@ class TypeReader {
     flag: boolean,
   ): { type: BtfType; length: number } {
     switch (kind) {
-      case INT:
+      case Kind.INT:
         return { type: { kind: 'int', name, size: sizeOrType, encoding: this.encoding(at) }, length: 4 };
-      case PTR:
+      case Kind.PTR:
         return { type: { kind: 'ptr', target: sizeOrType }, length: 0 };
-      case VOLATILE:
+      case Kind.VOLATILE:
         return { type: { kind: 'volatile', target: sizeOrType }, length: 0 };
-      case CONST:
+      case Kind.CONST:
         return { type: { kind: 'const', target: sizeOrType }, length: 0 };
-      case RESTRICT:
+      case Kind.RESTRICT:
         return { type: { kind: 'restrict', target: sizeOrType }, length: 0 };
-      case TYPEDEF:
+      case Kind.TYPEDEF:
         return { type: { kind: 'typedef', name, target: sizeOrType }, length: 0 };
-      case ARRAY:
+      case Kind.ARRAY:
         return { type: { kind: 'array', element: this.word(at), count: this.word(at + 8) }, length: 12 };
-      case STRUCT:
-      case UNION: {
+      case Kind.STRUCT:
+      case Kind.UNION: {
         const members = Array.from({ length: count }, (_, index) => this.member(at + index * 12, flag));
-        return { type: { kind: kind === STRUCT ? 'struct' : 'union', name, size: sizeOrType, members }, length: count * 12 };
+        return { type: { kind: kind === Kind.STRUCT ? 'struct' : 'union', name, size: sizeOrType, members }, length: count * 12 };
       }
-      case ENUM: {
+      case Kind.ENUM: {
         const values = Array.from({ length: count }, (_, index) => ({
           name: this.text(this.word(at + index * 8)),
           value: this.view.getInt32(at + index * 8 + 4, true),
         }));
         return { type: { kind: 'enum', name, size: sizeOrType, values }, length: count * 8 };
       }
-      case VAR:
+      case Kind.VAR:
         return { type: { kind: 'var', name, target: sizeOrType }, length: 4 };
-      case SECTION: {
+      case Kind.SECTION: {
         const variables = Array.from({ length: count }, (_, index) => this.word(at + index * 12));
         return { type: { kind: 'section', name, variables }, length: count * 12 };
       }
@@ -133,10 +151,10 @@ class TypeReader {
 
   /** Length of kinds nothing here looks into. */
   private skipped(kind: number, count: number): number {
-    if (kind === PROTO) return count * 8;
-    if (kind === ENUM64) return count * 12;
-    if (kind === DECL_TAG) return 4;
-    if (kind === FWD || kind === FUNC || kind === FLOAT || kind === TYPE_TAG) return 0;
+    if (kind === Kind.PROTO) return count * 8;
+    if (kind === Kind.ENUM64) return count * 12;
+    if (kind === Kind.DECL_TAG) return 4;
+    if (kind === Kind.FWD || kind === Kind.FUNC || kind === Kind.FLOAT || kind === Kind.TYPE_TAG) return 0;
     throw new RangeError(`unknown BTF kind ${kind}`);
   }
 }
