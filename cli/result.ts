@@ -1,0 +1,74 @@
+import type { CommandSpec, WriteCommand } from '@loxilb/sdk/command';
+import type { Answer } from './client.js';
+import { type Output, printLine, type Terminal } from './terminal.js';
+
+/** Error body of the daemon. Only some members are there, depending on who refused. */
+interface ErrorBody {
+  readonly message?: string;
+  readonly result?: string;
+  readonly error?: { readonly field?: string; readonly value?: unknown; readonly remedy?: string };
+}
+
+/** Prints the answer to a POST or DELETE. True when it was a success. */
+export function printResult(
+  terminal: Terminal,
+  output: Output,
+  style: WriteCommand['output'],
+  spec: CommandSpec,
+  answer: Answer,
+): boolean {
+  const data = output === 'json' || output === 'yaml';
+  if (style !== 'quiet') {
+    printLine(data ? terminal.stderr : terminal.stdout, `Debug: response.StatusCode: ${answer.status}`);
+  }
+  if (answer.status !== 200) {
+    printFailure(terminal, output, spec, answer);
+    return false;
+  }
+  const body = parse(answer.text);
+  if (body instanceof SyntaxError) {
+    printLine(errorStream(terminal, output), `Error: Failed to unmarshal HTTP response: (${body.message})`);
+    return false;
+  }
+  const result = String((body as { result?: unknown } | null)?.result ?? '');
+  // An old habit of the daemon: some refusals come with status 200.
+  const failed = result === 'fail' || result.startsWith('Error');
+  if (data) printLine(terminal.stdout, JSON.stringify(body, null, 4));
+  else if (style !== 'policy' || failed) printLine(terminal.stdout, result);
+  return !failed;
+}
+
+/** Prints why the daemon refused: its text, then the field and the remedy if it names them. */
+export function printFailure(terminal: Terminal, output: Output, spec: CommandSpec, answer: Answer): void {
+  const stream = errorStream(terminal, output);
+  const body = parse(answer.text);
+  if (typeof body !== 'object' || body === null || body instanceof SyntaxError) {
+    printLine(stream, `Error: ${answer.text.trim() || `HTTP status ${answer.status}`}`);
+    return;
+  }
+  const { result, message, error } = body as ErrorBody;
+  if (answer.status === 404 && result === undefined && /^path .* was not found$/.test(message ?? '')) {
+    printLine(stream, `Error: plugin '${spec.plugin}' is not enabled on this loxilb: add it to loxilb.config.ts`);
+    return;
+  }
+  printLine(stream, `Error: ${result ?? message ?? `HTTP status ${answer.status}`}`);
+  if (error?.field) printLine(terminal.stderr, `  field: ${error.field}${valueText(error.value)}`);
+  if (error?.remedy) printLine(terminal.stderr, `  remedy: ${error.remedy}`);
+}
+
+/** Where errors go: with the tables they belong to, but never into data another program reads. */
+export function errorStream(terminal: Terminal, output: Output): Terminal['stdout'] {
+  return output === 'json' || output === 'yaml' ? terminal.stderr : terminal.stdout;
+}
+
+function valueText(value: unknown): string {
+  return value === undefined || value === null ? '' : ` (${JSON.stringify(value)})`;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    return error as SyntaxError;
+  }
+}
