@@ -4,7 +4,9 @@ import { parseFilter } from './filter.js';
 
 describe('parseFilter', () => {
   it('reads each parameter and ignores empty and unknown ones', () => {
-    expect(parseFilter({ servName: 'web', protocol: 'TCP', sourceIP: '10.0.0.1', destinationIP: '2001:DB8::1', x: '1' })).toEqual({
+    expect(
+      parseFilter({ servName: 'web', protocol: 'TCP', sourceIP: '10.0.0.1', destinationIP: '2001:DB8::1', x: '1' }),
+    ).toEqual({
       serviceName: 'web',
       protocol: 6,
       source: encodeBytes(ipAddress, '10.0.0.1'),

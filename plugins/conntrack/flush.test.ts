@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { SERVICE_ID_OFFSET } from './format.js';
 import { flushFlows } from './flush.js';
+import { SERVICE_ID_OFFSET } from './format.js';
 import { guideConnection } from './testing/entries.js';
 import { type FakeFlowTable, fakeFlowTable, fakeRawBatches } from './testing/fakes.js';
 
@@ -24,22 +24,24 @@ function flusher() {
   };
 }
 
+const DEAD = 0xffff_ffff;
+
 describe('flushFlows', () => {
   it('hands the flows of one service to the dead service, then lets a pass end them', async () => {
     const given = flusher();
     await flushFlows(given, 'web');
-    expect(given.passes).toEqual([[8, 0, 0, 8]]);
+    expect(given.passes).toEqual([[8, DEAD, DEAD, 8]]);
   });
 
   it('knows flows of unnamed services as -', async () => {
     const given = flusher();
     await flushFlows(given, '-');
-    expect(given.passes).toEqual([[0, 7, 7, 0]]);
+    expect(given.passes).toEqual([[DEAD, 7, 7, DEAD]]);
   });
 
   it('ends everything without a name', async () => {
     const given = flusher();
     await flushFlows(given, undefined);
-    expect(given.passes).toEqual([[0, 0, 0, 0]]);
+    expect(given.passes).toEqual([[DEAD, DEAD, DEAD, DEAD]]);
   });
 });

@@ -12,8 +12,8 @@ export interface FlowFlusher {
   pass(): Promise<void>;
 }
 
-/** No service has this id, so the next pass ends its flows as it does those of a removed service. */
-const DEAD_SERVICE_ID = 0;
+/** Above any service's id, so the next pass ends its flows as it does those of a removed service. */
+const DEAD_SERVICE_ID = 0xffff_ffff;
 
 /**
  * Ends all flows, or those of the services named `serviceName`. Entries are handed to the dead service and the kernel

@@ -1,7 +1,17 @@
 import { encodeBytes, ipAddress } from '@loxilb/sdk';
 import { describe, expect, it } from 'vitest';
 import { ENTRY_SIZE, type FlowFilter, formatBatch, KEY_SIZE, SERVICE_ID_OFFSET } from './format.js';
-import { CtFlags, CtIcmpState, type CtEntry, type CtKey, ctEntry, ctKey, CtNat, CtTcpState, CtUdpState } from './layout.gen.js';
+import {
+  type CtEntry,
+  CtFlags,
+  CtIcmpState,
+  type CtKey,
+  CtNat,
+  CtTcpState,
+  CtUdpState,
+  ctEntry,
+  ctKey,
+} from './layout.gen.js';
 import { guideConnection, rawBatch, type TestFlow, testEntry } from './testing/entries.js';
 
 const SERVICE = 7;
@@ -75,7 +85,12 @@ describe('formatBatch', () => {
   it.each([
     ['forward, destination only', toService, { ...toEndpoint, nat: 0 }, 'dnat-31.31.31.1:8080:w0'],
     ['reply, destination only', fromEndpoint, { ...toClient, nat: 0 }, 'snat-20.20.20.1:2020:w0'],
-    ['forward, source too', toService, { ...toEndpoint, nsaddr: '31.31.31.254', nat: 1 }, 'fdnat-31.31.31.254,31.31.31.1:8080:w0'],
+    [
+      'forward, source too',
+      toService,
+      { ...toEndpoint, nsaddr: '31.31.31.254', nat: 1 },
+      'fdnat-31.31.31.254,31.31.31.1:8080:w0',
+    ],
     ['reply, source too', fromEndpoint, { ...toClient, nat: 1 }, 'fsnat-20.20.20.1,10.0.0.1:2020:w0'],
     ['forward, hairpin', toService, { ...toEndpoint, nsaddr: '20.20.20.1', nat: 2 }, 'hdnat-31.31.31.1:8080:w0'],
     ['reply, hairpin', fromEndpoint, { ...toClient, nat: 2 }, 'hsnat-20.20.20.1:2020:w0'],

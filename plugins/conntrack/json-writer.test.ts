@@ -30,10 +30,13 @@ describe('JsonWriter', () => {
     );
   });
 
-  it.each(['::', '::1', '2001:db8::', '2001:db8::1:0:0:1', '1:0:2:0:3:0:4:5', '0:0:1::', 'fe80::1'])('spells %s', (address) => {
-    const bytes = encodeBytes(ipAddress, address);
-    expect(written((writer) => writer.address(bytes, 0))).toBe(canonicalIp(address));
-  });
+  it.each(['::', '::1', '2001:db8::', '2001:db8::1:0:0:1', '1:0:2:0:3:0:4:5', '0:0:1::', 'fe80::1'])(
+    'spells %s',
+    (address) => {
+      const bytes = encodeBytes(ipAddress, address);
+      expect(written((writer) => writer.address(bytes, 0))).toBe(canonicalIp(address));
+    },
+  );
 
   it('grows and keeps what it had', () => {
     const line = 'x'.repeat(50_000);

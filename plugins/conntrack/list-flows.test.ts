@@ -7,7 +7,13 @@ import { fakeFlowTable, fakeRawBatches, fakeWorkers } from './testing/fakes.js';
 function manyFlows(count: number): TestFlow[] {
   return Array.from({ length: count }, (_, index) => ({
     key: { saddr: `10.0.${index >> 8}.${index & 255}`, daddr: '20.20.20.1', sport: 1000, dport: 80 },
-    entry: { nsaddr: `10.0.${index >> 8}.${index & 255}`, ndaddr: '31.31.31.1', nsport: 1000, ndport: 8080, serviceId: 7 },
+    entry: {
+      nsaddr: `10.0.${index >> 8}.${index & 255}`,
+      ndaddr: '31.31.31.1',
+      nsport: 1000,
+      ndport: 8080,
+      serviceId: 7,
+    },
   }));
 }
 
@@ -53,7 +59,10 @@ describe('listFlows', () => {
 
   it('shows a flow that is in both tables once, as confirmed', async () => {
     const [forward, reply] = guideConnection(7);
-    const { lister: from } = lister([{ ...forward, entry: { ...forward.entry, state: 2 } }, ...manyFlows(1)], [forward, reply]);
+    const { lister: from } = lister(
+      [{ ...forward, entry: { ...forward.entry, state: 2 } }, ...manyFlows(1)],
+      [forward, reply],
+    );
     const flows = await read(from);
     expect(flows.map((flow) => flow.conntrackState)).toEqual(['closed', 'est', 'est']);
   });

@@ -45,7 +45,12 @@ function declareEvents(metrics: MetricFactory, counters: CounterView): void {
 /** Names that dashboards made for earlier releases know. */
 function declareLegacy(metrics: MetricFactory, config: ConntrackConfig, entries: () => number): void {
   for (const name of ['active_conntrack_count', 'loxilb_active_conntrack_entries']) {
-    metrics.gauge({ name, exactName: true, help: 'Entries of the flow tables.', collect: () => [{ value: entries() }] });
+    metrics.gauge({
+      name,
+      exactName: true,
+      help: 'Entries of the flow tables.',
+      collect: () => [{ value: entries() }],
+    });
   }
   metrics.gauge({
     name: 'loxilb_conntrack_max_entries',

@@ -59,8 +59,8 @@ export class PassScheduler {
    * there is no flow at all.
    */
   request(): Promise<void> {
-    if (this.#waiting) return this.#waiting;
-    if (!this.#running) return this.#begin();
+    if (this.#waiting !== undefined) return this.#waiting;
+    if (this.#running === undefined) return this.#begin();
     this.#waiting = this.#running
       .catch(() => {})
       .then(() => {

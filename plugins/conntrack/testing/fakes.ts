@@ -4,7 +4,10 @@ import type { FlowTable } from '../maps.js';
 import { rawBatch, type TestFlow } from './entries.js';
 
 /** A flow table in memory that can hand itself out in raw batches, with buffers that are used again as in the kernel's. */
-export function fakeFlowTable(flows: readonly TestFlow[], batchSize = 4096): FlowTable & { rawBatches(): Iterable<RawBatch> } {
+export function fakeFlowTable(
+  flows: readonly TestFlow[],
+  batchSize = 4096,
+): FlowTable & { rawBatches(): Iterable<RawBatch> } {
   const all = rawBatch(flows);
   const rows = new Map<string, [Uint8Array, Uint8Array]>();
   for (let index = 0; index < all.count; index++) {

@@ -38,6 +38,15 @@ measure(
   'IPv6',
   variedFlows((index) => ({
     key: { saddr: `2001:db8::${index.toString(16)}`, daddr: '2001:db8:1::80', sport: 1024 + index, dport: 80 },
-    entry: { nsaddr: `2001:db8::${index.toString(16)}`, ndaddr: '2001:db8:2:3:4:5:6:7', nsport: 1024 + index, ndport: 8080, state: 3, packets: 9n, bytes: 999n, serviceId: 7 },
+    entry: {
+      nsaddr: `2001:db8::${index.toString(16)}`,
+      ndaddr: '2001:db8:2:3:4:5:6:7',
+      nsport: 1024 + index,
+      ndport: 8080,
+      state: 3,
+      packets: 9n,
+      bytes: 999n,
+      serviceId: 7,
+    },
   })),
 );
