@@ -33,6 +33,8 @@ export interface UdpOptions {
   readonly port: number;
   readonly count?: number;
   readonly sameSocket?: boolean;
+  readonly localAddress?: string;
+  readonly localPort?: number;
   readonly timeoutMs?: number;
   readonly size?: number;
 }

@@ -10,7 +10,9 @@ function open() {
   return new Promise((resolve) => {
     const socket = createSocket(family);
     // Connected, so that an ICMP error comes back as an error of the socket.
-    socket.connect(options.port, options.host, () => resolve(socket));
+    const connect = () => socket.connect(options.port, options.host, () => resolve(socket));
+    if (options.localAddress) socket.bind(options.localPort ?? 0, options.localAddress, connect);
+    else connect();
   });
 }
 
@@ -24,7 +26,12 @@ function ask(socket, index) {
       resolve(result);
     };
     socket.on('error', (error) => finish({ error: error.code }));
-    socket.on('message', (message) => finish({ ...JSON.parse(message.toString()), local: socket.address().port }));
+    socket.on('message', (message) =>
+      finish({
+        ...JSON.parse(message.toString()),
+        local: { address: socket.address().address, port: socket.address().port },
+      }),
+    );
     socket.send(String(index).padEnd(options.size, '.'));
   });
 }

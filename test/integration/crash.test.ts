@@ -1,0 +1,182 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Lab, type Mode, pause, type Selection, serviceBody, startLab } from './harness/index.js';
+
+/** Deterministic, so that a failure can be repeated: SEED=n. */
+const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+const mutations = 1000;
+const kills = 20;
+
+interface Wanted {
+  readonly select: Selection;
+  readonly mode: Mode;
+  readonly endpoints: readonly { readonly ip: string; readonly port: number; readonly weight: number }[];
+}
+
+type Model = Map<number, Wanted>;
+
+interface Mutation {
+  readonly port: number;
+  /** undefined: delete. */
+  readonly wanted: Wanted | undefined;
+}
+
+describe(`kill -9 at random points of ${mutations} mutations (SEED=${seed})`, () => {
+  let lab: Lab;
+  const random = xorshift(seed);
+  const model: Model = new Map();
+
+  beforeAll(async () => {
+    lab = await startLab();
+  });
+  afterAll(() => lab?.dispose());
+
+  it('has after each restart what was answered with success, in the store and in the maps', async () => {
+    let done = 0;
+    for (let round = 0; round < kills; round++) {
+      const share = Math.round(((round + 1) * mutations) / kills) - done;
+      const killAfterMs = random(300);
+      const attempted = await mutateUntilKilled(share, killAfterMs);
+      done += share;
+      await lab.daemon.start();
+      await compare(attempted);
+    }
+    expect(done).toBe(mutations);
+  }, 300_000);
+
+  /** Sends `count` mutations; the daemon dies meanwhile and is started again for what is left. Returns the one in doubt. */
+  async function mutateUntilKilled(count: number, killAfterMs: number): Promise<Mutation | undefined> {
+    let inDoubt: Mutation | undefined;
+    let killed: Promise<void> | undefined;
+    const killing = pause(killAfterMs).then(() => {
+      killed = lab.daemon.kill();
+      return killed;
+    });
+    for (let i = 0; i < count; i++) {
+      const mutation = randomMutation();
+      try {
+        await send(mutation);
+      } catch {
+        inDoubt = mutation;
+        await killing;
+        await lab.daemon.start();
+        await compare(inDoubt);
+        inDoubt = undefined;
+      }
+    }
+    await killing;
+    // It may have died after the last answer.
+    return inDoubt;
+  }
+
+  function randomMutation(): Mutation {
+    const port = 6000 + random(40);
+    if (model.has(port) && random(3) === 0) return { port, wanted: undefined };
+    const count = 1 + random(8);
+    const endpoints = Array.from({ length: count }, (_, i) => ({
+      ip: lab.network.server(1 + (i % 3)).v4,
+      port: 8000 + random(4) * 10 + i,
+      weight: 1 + random(9),
+    }));
+    const selects: Selection[] = ['rr', 'hash', 'priority', 'persist', 'lc'];
+    const modes: Mode[] = ['default', 'onearm', 'fullnat'];
+    return { port, wanted: { select: selects[random(5)] ?? 'rr', mode: modes[random(3)] ?? 'default', endpoints } };
+  }
+
+  /** Throws when there is no answer. A refusal (nothing would change) is an answer. */
+  async function send({ port, wanted }: Mutation): Promise<void> {
+    const vip = lab.network.vip.v4;
+    const answer = wanted
+      ? await lab.daemon.api.post('/config/loadbalancer', serviceBody({ vip, port, ...wanted }))
+      : await lab.daemon.api.delete(`/config/loadbalancer/externalipaddress/${vip}/port/${port}/protocol/tcp`);
+    expect(answer.status, JSON.stringify(answer.body)).toBeLessThan(500);
+    if (answer.status === 200) remember({ port, wanted });
+  }
+
+  function remember({ port, wanted }: Mutation): void {
+    if (wanted) model.set(port, wanted);
+    else model.delete(port);
+  }
+
+  /** The store says what the model says; the maps say what the store says. */
+  async function compare(inDoubt: Mutation | undefined): Promise<void> {
+    const { body } = await lab.daemon.api.get('/config/loadbalancer/all');
+    const stored = new Map<number, string>(
+      body.lbAttr.map((entry: LbEntry) => [entry.serviceArguments.port, describeEntry(entry)]),
+    );
+    if (inDoubt) {
+      const wanted = inDoubt.wanted && describeWanted(inDoubt.wanted);
+      if (stored.get(inDoubt.port) === wanted) remember(inDoubt);
+    }
+    const expected = new Map([...model].map(([port, wanted]) => [port, describeWanted(wanted)]));
+    expect(Object.fromEntries(stored)).toEqual(Object.fromEntries(expected));
+    expect(await programmed()).toEqual(
+      Object.fromEntries([...model].map(([port, wanted]) => [port, programOf(wanted)])),
+    );
+  }
+
+  /** By service port: selection, mode and the endpoints the slots lead to, read with bpftool. */
+  async function programmed(): Promise<Record<number, object>> {
+    const { daemon } = lab;
+    const [services, slots, endpoints] = await Promise.all([
+      daemon.dumpMap('nat_v4_map'),
+      daemon.dumpMap('lb_slot'),
+      daemon.dumpMap('lb_endpoint'),
+    ]);
+    const slotOf = new Map(slots.map(({ key, value }) => [key, value.endpoint_id]));
+    const endpointOf = new Map(endpoints.map(({ key, value }) => [key, value]));
+    return Object.fromEntries(
+      services.map(({ key, value }) => {
+        const reached = new Set<string>();
+        for (let i = 0; i < value.slot_count; i++) {
+          const endpoint = endpointOf.get(slotOf.get(value.slot_base + i));
+          reached.add(`${mappedAddress(endpoint.addr.w)}:${swap16(endpoint.port)}`);
+        }
+        return [swap16(key.port), { select: value.select, mode: value.mode, endpoints: [...reached].sort() }];
+      }),
+    );
+  }
+});
+
+interface LbEntry {
+  readonly serviceArguments: { readonly port: number; readonly sel?: number; readonly mode?: number };
+  readonly endpoints: readonly { readonly endpointIP: string; readonly targetPort: number; readonly weight: number }[];
+}
+
+const selectNumbers = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4 };
+const modeNumbers = { default: 0, onearm: 1, fullnat: 2 };
+
+function describeEntry({ serviceArguments: { sel = 0, mode = 0 }, endpoints }: LbEntry): string {
+  const list = endpoints.map(({ endpointIP, targetPort, weight }) => `${endpointIP}:${targetPort}*${weight}`);
+  return `sel ${sel} mode ${mode} ${list.sort().join(' ')}`;
+}
+
+function describeWanted({ select, mode, endpoints }: Wanted): string {
+  const list = endpoints.map(({ ip, port, weight }) => `${ip}:${port}*${weight}`);
+  return `sel ${selectNumbers[select]} mode ${modeNumbers[mode]} ${list.sort().join(' ')}`;
+}
+
+function programOf({ select, mode, endpoints }: Wanted): object {
+  const reached = endpoints.map(({ ip, port }) => `${ip}:${port}`).sort();
+  return { select: selectNumbers[select], mode: modeNumbers[mode], endpoints: reached };
+}
+
+function swap16(value: number): number {
+  return ((value & 0xff) << 8) | (value >> 8);
+}
+
+/** Last word of an IPv4-mapped address as bpftool prints it: a little-endian number of big-endian bytes. */
+function mappedAddress(words: readonly number[]): string {
+  const word = words[3] ?? 0;
+  return [0, 8, 16, 24].map((shift) => (word >>> shift) & 0xff).join('.');
+}
+
+/** Numbers from 0 to below `limit`. */
+function xorshift(start: number): (limit: number) => number {
+  let state = start || 1;
+  return (limit) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % limit;
+  };
+}
