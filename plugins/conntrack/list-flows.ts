@@ -37,32 +37,32 @@ export async function* listFlows(lister: FlowLister, filter: FlowFilter): AsyncG
 }
 
 async function* formatTasks(lister: FlowLister, filter: FlowFilter): AsyncGenerator<() => Promise<Uint8Array>> {
-  for await (const batch of ownBatches(lister)) {
+  for await (const batch of batches(lister)) {
     const task = { ...batch, serviceNames: namesIn(batch, lister), filter };
     yield batch.count <= INLINE_ENTRIES ? async () => formatBatch(task) : () => formatInWorker(lister.workers, task);
     await nextTurn();
   }
 }
 
+/** The batch's buffers go over to the worker: nothing is copied. */
 function formatInWorker(workers: WorkerPool, task: FormatTask): Promise<Uint8Array> {
   const transfer = [task.keys.buffer, task.values.buffer] as ArrayBuffer[];
   return workers.run<FormatTask, Uint8Array>(task, { transfer });
 }
 
-/** Batches in buffers of their own, since the data plane reads the next batch into the same ones. */
-async function* ownBatches({ dataplane, confirmed }: FlowLister): AsyncGenerator<RawBatch> {
+async function* batches({ dataplane, confirmed }: FlowLister): AsyncGenerator<RawBatch> {
   for (const batch of dataplane.rawBatches('ct_new')) yield await withoutConfirmed(batch, confirmed);
-  for (const { keys, values, count } of dataplane.rawBatches('ct_flow')) {
-    yield { keys: keys.slice(0, count * KEY_SIZE), values: values.slice(0, count * ENTRY_SIZE), count };
-  }
+  yield* dataplane.rawBatches('ct_flow');
 }
 
-/** A flow that is being confirmed is in both tables for an instant; its confirmed entry is the one to show. */
+/**
+ * A flow that is being confirmed is in both tables for an instant; its confirmed entry is the one to show. The rest of
+ * the batch moves up in place.
+ */
 async function withoutConfirmed(batch: RawBatch, confirmed: FlowLister['confirmed']): Promise<RawBatch> {
-  const keys = batch.keys.slice(0, batch.count * KEY_SIZE);
-  const values = batch.values.slice(0, batch.count * ENTRY_SIZE);
+  const { keys, values, count } = batch;
   let kept = 0;
-  for (let index = 0; index < batch.count; index++) {
+  for (let index = 0; index < count; index++) {
     if (index > 0 && index % LOOKUPS_PER_TURN === 0) await nextTurn();
     const key = index * KEY_SIZE;
     if (confirmed.get(keys.subarray(key, key + KEY_SIZE))) continue;

@@ -81,7 +81,10 @@ export interface DataPlane {
   program(name: string): KernelProgram;
   /** A `SEC("iter/bpf_map_elem")` program of the packet path bound to one of its maps. */
   walk(program: string, map: string): KernelWalk;
-  /** Raw batches of a map, 4096 entries at a time, for dumps too long to decode on the event loop. */
+  /**
+   * Raw batches of a map, 4096 entries at a time, for dumps too long to decode on the event loop. The buffers are fresh:
+   * they may be kept, or transferred to a worker.
+   */
   rawBatches(map: string): Iterable<RawBatch>;
   /** Interfaces the packet path is attached to now, as read back from the kernel. */
   attached(): readonly AttachedInterface[];

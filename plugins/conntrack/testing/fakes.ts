@@ -3,7 +3,7 @@ import { type FormatTask, formatBatch } from '../format.js';
 import type { FlowTable } from '../maps.js';
 import { rawBatch, type TestFlow } from './entries.js';
 
-/** A flow table in memory that can hand itself out in raw batches, with buffers that are used again as in the kernel's. */
+/** A flow table in memory that can hand itself out in raw batches, in fresh buffers like the broker's. */
 export function fakeFlowTable(
   flows: readonly TestFlow[],
   batchSize = 4096,
@@ -33,10 +33,10 @@ export function fakeFlowTable(
   return {
     ...table,
     *rawBatches() {
-      const keys = new Uint8Array(batchSize * 40);
-      const values = new Uint8Array(batchSize * 128);
       const list = [...rows.values()];
       for (let start = 0; start < list.length; start += batchSize) {
+        const keys = new Uint8Array(batchSize * 40);
+        const values = new Uint8Array(batchSize * 128);
         const part = list.slice(start, start + batchSize);
         part.forEach(([key, value], index) => {
           keys.set(key, index * 40);
