@@ -6,6 +6,8 @@ export interface LoxilbConfig {
    */
   readonly plugins: Readonly<Record<string, object>>;
   readonly api?: {
+    /** `false` runs without a REST server. Default true. */
+    readonly enabled?: boolean;
     /** Listen address. Default 127.0.0.1. */
     readonly host?: string;
     /** TCP port. Default 11111. */
@@ -21,8 +23,12 @@ export interface LoxilbConfig {
     readonly bpfDir?: string;
     /** `auto` uses tcx links where the kernel has them. */
     readonly hook?: 'auto' | 'tcx' | 'clsact';
+    /** Switch IP forwarding on at start (kernel backend). Default true. */
+    readonly manageSysctl?: boolean;
   };
   readonly stateDir?: string;
+  /** Keep desired state in memory only. Default false. */
+  readonly ephemeral?: boolean;
   readonly logLevel?: string;
 }
 

@@ -1,0 +1,55 @@
+import { Readable } from 'node:stream';
+import type { StreamReply } from '@loxilb/sdk';
+
+/** Small pieces are joined up to this size: one write per piece would cost more than making it. */
+const CHUNK_BYTES = 64 * 1024;
+
+export function isStreamReply(value: unknown): value is StreamReply {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'stream' in value &&
+    typeof (value.stream as { [Symbol.asyncIterator]?: unknown } | undefined)?.[Symbol.asyncIterator] === 'function'
+  );
+}
+
+/**
+ * A stream that asks for the next piece only when the client took the last. The first chunk is made before this
+ * resolves, so a source that fails at once still gets a proper error answer.
+ */
+export async function openStream(reply: StreamReply): Promise<Readable> {
+  const chunks = joinChunks(reply.stream);
+  const first = await chunks.next();
+  return Readable.from(resume(first, chunks), { objectMode: false });
+}
+
+async function* resume(first: IteratorResult<Buffer>, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  if (first.done) return;
+  yield first.value;
+  yield* rest;
+}
+
+async function* joinChunks(source: AsyncIterable<Uint8Array | string>): AsyncGenerator<Buffer> {
+  let pending: Uint8Array[] = [];
+  let text = '';
+  let size = 0;
+  const flushText = () => {
+    if (text !== '') pending.push(Buffer.from(text));
+    text = '';
+  };
+  for await (const piece of source) {
+    if (typeof piece === 'string') text += piece;
+    else {
+      flushText();
+      pending.push(piece);
+    }
+    size += piece.length;
+    if (size < CHUNK_BYTES) continue;
+    flushText();
+    yield Buffer.concat(pending);
+    pending = [];
+    size = 0;
+  }
+  flushText();
+  if (pending.length > 0) yield Buffer.concat(pending);
+}
