@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 export interface Options {
@@ -6,6 +7,8 @@ export interface Options {
   readonly parts: ReadonlySet<Part>;
   readonly contenders: ReadonlySet<string> | undefined;
   readonly rounds: number | undefined;
+  /** The compiled packet path of the packet part. */
+  readonly object: string | undefined;
   readonly cleanup: boolean;
   /** Append the report to RESULTS.md. */
   readonly record: boolean;
@@ -19,8 +22,9 @@ export const USAGE = `Usage: npm run bench -- [options]
 
   --full                all parts, more and longer rounds (about 15 minutes)
   --only PART[,PART]    traffic, packet, scale; a quick run does traffic and packet
-  --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb, loxilb-onearm
+  --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb, onearm
   --rounds N            at most N rounds of traffic
+  --object FILE         a packet path to measure instead of bpf/build/loxilb.bpf.o
   --json FILE           write all figures there
   --record              append the report to test/bench/RESULTS.md
   --cleanup             only remove what an interrupted run left behind
@@ -35,6 +39,7 @@ export function readOptions(args: readonly string[]): Options {
       only: { type: 'string' },
       contenders: { type: 'string' },
       rounds: { type: 'string' },
+      object: { type: 'string' },
       record: { type: 'boolean', default: false },
       cleanup: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -46,6 +51,7 @@ export function readOptions(args: readonly string[]): Options {
     parts: readParts(values.only, values.full),
     contenders: values.contenders ? new Set(values.contenders.split(',')) : undefined,
     rounds: values.rounds ? readCount(values.rounds) : undefined,
+    object: values.object ? resolve(values.object) : undefined,
     cleanup: values.cleanup,
     record: values.record,
     help: values.help,

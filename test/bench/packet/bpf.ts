@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
 
 const libbpf = koffi.load('libbpf.so.1');
@@ -14,6 +15,9 @@ const syscall = libc.func('long syscall(long number, int command, void *attribut
 
 const SYS_BPF = process.arch === 'arm64' ? 280 : 321;
 const BPF_PROG_TEST_RUN = 10;
+const BPF_LINK_CREATE = 28;
+const BPF_ITER_CREATE = 33;
+const BPF_TRACE_ITER = 28;
 const SKB_CONTEXT_BYTES = 192;
 
 /** A compiled object, loaded into the kernel for as long as this process lives. */
@@ -81,12 +85,35 @@ export function testRun(program: number, frame: Buffer, ifindex: number, repeat:
   attribute.writeUInt32LE(repeat, 32);
   attribute.writeUInt32LE(context.length, 40);
   attribute.writeBigUInt64LE(BigInt(koffi.address(context)), 48);
-  if (Number(syscall(SYS_BPF, BPF_PROG_TEST_RUN, attribute, attribute.length)) < 0) {
-    throw new Error(`BPF_PROG_TEST_RUN: errno ${koffi.errno()}`);
-  }
+  bpf(BPF_PROG_TEST_RUN, attribute);
   return {
     verdict: attribute.readInt32LE(4),
     ns: attribute.readUInt32LE(36),
     frame: output.subarray(0, attribute.readUInt32LE(12)),
   };
+}
+
+/** A file descriptor whose reading runs the iterator program over the map's elements. */
+export function openWalk(program: number, map: number): number {
+  const target = word(map);
+  const create = Buffer.alloc(28);
+  create.writeUInt32LE(program, 0);
+  create.writeUInt32LE(BPF_TRACE_ITER, 8);
+  create.writeBigUInt64LE(BigInt(koffi.address(target)), 16);
+  create.writeUInt32LE(target.length, 24);
+  const link = bpf(BPF_LINK_CREATE, create);
+  const iterate = Buffer.alloc(8);
+  iterate.writeUInt32LE(link, 0);
+  return bpf(BPF_ITER_CREATE, iterate);
+}
+
+/** Kernel bytes a map takes now. */
+export function mapMemory(map: number): number {
+  return Number(/memlock:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${map}`, 'latin1'))?.[1] ?? Number.NaN);
+}
+
+function bpf(command: number, attribute: Buffer): number {
+  const result = Number(syscall(SYS_BPF, command, attribute, attribute.length));
+  if (result < 0) throw new Error(`bpf command ${command}: errno ${koffi.errno()}`);
+  return result;
 }

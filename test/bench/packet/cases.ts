@@ -1,8 +1,7 @@
-import type { Device } from './world.js';
-import { WORLD } from './world.js';
 import { ACK, buildFrame, flowOffsets, type FrameSpec, SYN, SYN_ACK } from './frame.js';
 import { ENDPOINT_PORT, SERVICE_PORT } from './service.js';
-import type { Stream } from './wrapper.js';
+import { type Device, WORLD } from './world.js';
+import type { Stream, Wrapper } from './wrapper.js';
 
 type Family = 4 | 6;
 type Protocol = 'tcp' | 'udp';
@@ -76,4 +75,14 @@ export function conversation(devices: Devices, family: Family, protocol: Protoco
 /** A packet that belongs to no service and no flow: what the load balancer costs everybody else. */
 export function ofOthers(devices: Devices): Stream {
   return towardsService(devices, 4, 'tcp', { target: WORLD.server[4], targetPort: 22 });
+}
+
+const TC_ACT_REDIRECT = 7;
+
+/** Sets `count` flows up from flow `first` on, as a client and an endpoint would. */
+export function establish(wrapper: Wrapper, talk: Conversation, first: number, count: number): void {
+  for (const stream of [talk.first, talk.answer, talk.data, talk.back]) {
+    const { verdict } = wrapper.run(stream, 'rising', first, count);
+    if (verdict !== TC_ACT_REDIRECT) throw new Error(`a flow's packet was not sent on: verdict ${verdict}`);
+  }
 }

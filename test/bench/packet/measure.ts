@@ -4,7 +4,7 @@
  */
 import { summarise, type Summary } from '../statistics.js';
 import { LoadedObject, openPinned, type TestRun } from './bpf.js';
-import { type Conversation, conversation, type Devices, ofOthers } from './cases.js';
+import { type Conversation, conversation, type Devices, establish, ofOthers } from './cases.js';
 import { writeServices } from './service.js';
 import { type Order, type Stream, Wrapper } from './wrapper.js';
 import { readDevice } from './world.js';
@@ -30,7 +30,6 @@ export interface PacketFigure extends Summary {
   readonly verdict: number;
 }
 
-const TC_ACT_REDIRECT = 7;
 /** Flows set up before new ones are measured, so that the half-open table is full and evicts. */
 const WARM_UP_FLOWS = 1 << 18;
 
@@ -43,14 +42,6 @@ class Bench {
     private readonly wrapper: Wrapper,
     private readonly input: MeasureInput,
   ) {}
-
-  /** Sets `count` flows up from flow 0 on, as a client and an endpoint would. */
-  establish(talk: Conversation, count: number): void {
-    for (const stream of [talk.first, talk.answer, talk.data, talk.back]) {
-      const { verdict } = this.wrapper.run(stream, 'rising', 0, count);
-      if (verdict !== TC_ACT_REDIRECT) throw new Error(`a flow's packet was not sent on: verdict ${verdict}`);
-    }
-  }
 
   /** Samples of the empty and the real program in turn; their difference is the figure. */
   measure(name: string, stream: Stream, order: Order, flows: number): void {
@@ -107,18 +98,19 @@ class Bench {
 async function main(): Promise<void> {
   const input = JSON.parse(process.argv[2] ?? '{}') as MeasureInput;
   const devices: Devices = { client: await readDevice('c0'), server: await readDevice('s1') };
-  const bench = new Bench(new Wrapper(new LoadedObject(input.wrapper), loadTarget(input)), input);
+  const wrapper = new Wrapper(new LoadedObject(input.wrapper), loadTarget(input));
+  const bench = new Bench(wrapper, input);
   const tcp = conversation(devices, 4, 'tcp');
-  bench.establish(tcp, input.flows);
+  establish(wrapper, tcp, 0, input.flows);
   bench.measure('established TCP, 1 flow', tcp.data, 'hot', 0);
   bench.measure('established TCP, 1 flow, answers', tcp.back, 'hot', 0);
   bench.measure(`established TCP, ${input.flows} flows`, tcp.data, 'random', input.flows);
   bench.measure(`established TCP, ${input.flows} flows, answers`, tcp.back, 'random', input.flows);
   const udp = conversation(devices, 4, 'udp');
-  bench.establish(udp, 1);
+  establish(wrapper, udp, 0, 1);
   bench.measure('established UDP, 1 flow', udp.data, 'hot', 0);
   const tcp6 = conversation(devices, 6, 'tcp');
-  bench.establish(tcp6, 1);
+  establish(wrapper, tcp6, 0, 1);
   bench.measure('established TCP over IPv6, 1 flow', tcp6.data, 'hot', 0);
   bench.measure('packet of no service', ofOthers(devices), 'hot', 0);
   bench.warmUp(tcp.first);

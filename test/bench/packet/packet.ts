@@ -1,6 +1,7 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ROOT } from '../daemon.js';
 import type { Options } from '../options.js';
 import { run } from '../process.js';
 import { formatTable } from '../report.js';
@@ -9,8 +10,7 @@ import type { MeasureInput, PacketFigure } from './measure.js';
 import { buildPacketWorld, PACKET_NAMESPACE } from './world.js';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const ROOT = join(HERE, '../../..');
-const OBJECT = join(ROOT, 'bpf/build/loxilb.bpf.o');
+export const OBJECT = join(ROOT, 'bpf/build/loxilb.bpf.o');
 
 const QUICK = { samples: 5, repeat: 1 << 17, flows: 1 << 16 };
 const FULL = { samples: 15, repeat: 1 << 20, flows: 1 << 18 };
@@ -20,14 +20,15 @@ export async function measurePackets(
   options: Options,
   workDir: string,
 ): Promise<{ text: string; data: readonly PacketFigure[] }> {
-  await access(OBJECT).catch(() => {
-    throw new Error(`${OBJECT} is not there: npm run build:bpf makes it`);
+  const object = options.object ?? OBJECT;
+  await access(object).catch(() => {
+    throw new Error(`${object} is not there: npm run build:bpf makes it`);
   });
   const scope = new Scope();
   try {
     await buildPacketWorld(scope);
     const wrapper = await buildWrapper(workDir);
-    const figures = await measureProgram({ wrapper, object: OBJECT, ...(options.full ? FULL : QUICK) });
+    const figures = await measureProgram({ wrapper, object, ...(options.full ? FULL : QUICK) });
     return { text: formatFigures(figures), data: figures };
   } finally {
     for (const failure of await scope.close()) process.stderr.write(`cleanup: ${failure}\n`);
@@ -44,9 +45,13 @@ export async function buildWrapper(workDir: string): Promise<string> {
 
 /** In a process of its own, because it must be in the namespace where routes and neighbours are. */
 export async function measureProgram(input: MeasureInput): Promise<PacketFigure[]> {
-  const script = join(HERE, 'measure.ts');
-  const command = [process.execPath, '--import', 'jiti/register', script, JSON.stringify(input)];
-  return JSON.parse(await run(command, { namespace: PACKET_NAMESPACE, cwd: ROOT })) as PacketFigure[];
+  return (await runInside(join(HERE, 'measure.ts'), [JSON.stringify(input)])) as PacketFigure[];
+}
+
+/** Runs a script of the bench in the packet namespace and returns the JSON it prints. */
+export async function runInside(script: string, args: readonly string[]): Promise<unknown> {
+  const command = [process.execPath, '--import', 'jiti/register', script, ...args];
+  return JSON.parse(await run(command, { namespace: PACKET_NAMESPACE, cwd: ROOT }));
 }
 
 export function formatFigures(figures: readonly PacketFigure[]): string {
