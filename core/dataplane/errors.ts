@@ -20,14 +20,24 @@ export function mapError(map: string, operation: 'read' | 'write' | 'delete', er
   });
 }
 
-/** A request of the data plane to the kernel that failed. `detail` may hold a log of many lines. */
-export function kernelError(action: string, errno: number, detail = ''): LoxilbError {
-  return new LoxilbError(`${action}: ${errnoName(errno)}${detail === '' ? '' : `\n${detail.trimEnd()}`}`, {
+/**
+ * A request of the data plane to the kernel that failed. The end of `log` is in the message, where the verifier says
+ * what it refuses; a long log follows in `cause`.
+ */
+export function kernelError(action: string, errno: number, log = ''): LoxilbError {
+  const summary = `${action}: ${errnoName(errno)}`;
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  return new LoxilbError([summary, ...lines.slice(-LOG_LINES).map((line) => line.slice(0, 200))].join('\n'), {
     code: 'DP_KERNEL',
     status: 500,
+    result: summary,
     remedy: remedyFor(errno),
+    ...(lines.length > LOG_LINES ? { cause: new Error(lines.slice(-LOG_LINES_KEPT).join('\n')) } : {}),
   });
 }
+
+const LOG_LINES = 8;
+const LOG_LINES_KEPT = 200;
 
 function remedyFor(errno: number): string {
   if (errno === Errno.EPERM || errno === Errno.EACCES) return 'run as root, with CAP_BPF and CAP_NET_ADMIN';
@@ -49,6 +59,15 @@ export function mapClaimed(map: string, owner: string, claimant: string): Loxilb
     status: 500,
     value: map,
     remedy: 'ask for a read-only view',
+  });
+}
+
+export function mapLate(map: string, claimant: string): LoxilbError {
+  return new LoxilbError(`${claimant} claims map ${map} after the data plane was loaded`, {
+    code: 'DP_MAP_LATE',
+    status: 500,
+    value: map,
+    remedy: 'claim maps in setup',
   });
 }
 

@@ -60,6 +60,8 @@ export interface DataPlaneBroker {
   attach(link: Pick<NetworkLink, 'ifindex' | 'name'>): void;
   /** Takes the programs off the interface; an interface that is gone is only forgotten. */
   detach(ifindex: number): void;
+  /** Takes the programs off every interface that is not among these, also those of an earlier daemon. */
+  retain(ifindexes: ReadonlySet<number>): void;
   attached(): readonly AttachedInterface[];
   /** Reads back what hangs on each attached interface. Empty when everything is as it should be. */
   verifyAttached(): readonly AttachmentProblem[];

@@ -7,6 +7,7 @@ const Command = {
   OBJ_PIN: 6,
   OBJ_GET: 7,
   PROG_TEST_RUN: 10,
+  PROG_GET_FD_BY_ID: 13,
   OBJ_GET_INFO_BY_FD: 15,
   PROG_QUERY: 16,
   LINK_CREATE: 28,
@@ -112,6 +113,12 @@ export function programFacts(fd: number): ProgramFacts {
     instructions: view.getUint32(20, true) / 8,
     verifiedInstructions: view.getUint32(216, true),
   };
+}
+
+export function programFdById(id: number): number {
+  const { bytes, view } = attribute(12);
+  view.setUint32(0, id, true);
+  return bpf(Command.PROG_GET_FD_BY_ID, bytes);
 }
 
 export interface TcxLinkFacts {

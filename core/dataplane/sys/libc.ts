@@ -15,6 +15,13 @@ const syscall = libc.func('long syscall(long number, int command, void *attr, ui
 
 const closeCall = libc.func('int close(int fd)') as (fd: number) => number;
 
+const fcntlCall = libc.func('int fcntl(int fd, int command, long argument)') as (
+  fd: number,
+  command: number,
+  argument: number,
+) => number;
+const F_DUPFD_CLOEXEC = 1030;
+
 type Read = (fd: number, buffer: Uint8Array, size: number) => number;
 const readCall = libc.func('long read(int fd, void *buffer, size_t size)') as Read & {
   async(fd: number, buffer: Uint8Array, size: number, done: (error: Error | null, result: number) => void): void;
@@ -49,6 +56,11 @@ export function bpf(command: number, attr: Uint8Array): number {
 
 export function closeFd(fd: number): void {
   closeCall(fd);
+}
+
+/** A second descriptor of the same thing. Negative: errno. */
+export function duplicateFd(fd: number): number {
+  return result(fcntlCall(fd, F_DUPFD_CLOEXEC, 3));
 }
 
 /** Negative: errno. */

@@ -1,0 +1,141 @@
+/** The real data plane: loads the object, adopts what is pinned, attaches programs. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { AttachedInterface, KernelProgram, KernelWalk, Logger } from '@loxilb/sdk';
+import type { Backend, LinkName, MapRequest } from '../backend.js';
+import { hookUnavailable, notLoaded } from '../errors.js';
+import type { RawMap } from '../raw-map.js';
+import { libbpf } from '../sys/libbpf.js';
+import type { AttachmentProblem, HookChoice, ProgramInfo } from '../types.js';
+import { Attachments } from './attachments.js';
+import { BpfObject, readObjectLayout } from './bpf-object.js';
+import { ClsactHook } from './clsact-hook.js';
+import type { Hook } from './hook.js';
+import type { KernelMap } from './kernel-map.js';
+import { MapStore } from './map-store.js';
+import { ensureBpffs, listPins, pinAtomically } from './pins.js';
+import { probeChecksumIpv6Flag, probeTcx } from './probe.js';
+import { kernelProgram, kernelWalk } from './programs.js';
+import { TcxHook } from './tcx-hook.js';
+
+export interface KernelBackendOptions {
+  readonly bpfDir: string;
+  readonly objectFile: string;
+  readonly hook: HookChoice;
+  readonly log: Logger;
+}
+
+interface Loaded {
+  readonly object: BpfObject;
+  readonly maps: ReadonlyMap<string, KernelMap>;
+  readonly attachments: Attachments;
+}
+
+export class KernelBackend implements Backend {
+  readonly kind = 'kernel';
+  readonly layout;
+  private loaded: Loaded | undefined;
+
+  /** Reads the object file; the kernel is not touched before `load`. */
+  constructor(private readonly options: KernelBackendOptions) {
+    this.layout = readObjectLayout(options.objectFile);
+  }
+
+  load(requests: readonly MapRequest[], constants: ReadonlyMap<string, number | boolean>): ReadonlyMap<string, RawMap> {
+    const { bpfDir, objectFile, log } = this.options;
+    ensureBpffs(bpfDir);
+    const object = BpfObject.open(objectFile);
+    try {
+      for (const [name, value] of constants) object.setConstant(name, value);
+      if (this.layout.constants.has('cfg_csum_ipv6_flag')) {
+        object.setConstant('cfg_csum_ipv6_flag', probeChecksumIpv6Flag());
+      }
+      const store = new MapStore(bpfDir, requests, libbpf().possibleCpus(), log);
+      store.prepare(object);
+      object.load();
+      const maps = store.open(object);
+      this.pinPrograms(object);
+      this.loaded = { object, maps, attachments: this.createAttachments(object) };
+      return maps;
+    } catch (error) {
+      object.close();
+      throw error;
+    }
+  }
+
+  program(name: string): KernelProgram {
+    return kernelProgram(name, () => this.open(`program ${name}`).object.programFd(name));
+  }
+
+  walk(program: string, map: string): KernelWalk {
+    const what = `program ${program}`;
+    return kernelWalk(
+      program,
+      () => this.open(what).object.programFd(program),
+      () => this.open(what).object.mapFd(map),
+    );
+  }
+
+  attach(link: LinkName): void {
+    this.open('attach').attachments.attach(link);
+  }
+
+  detach(ifindex: number): void {
+    this.open('detach').attachments.detach(ifindex);
+  }
+
+  retain(ifindexes: ReadonlySet<number>): void {
+    this.open('retain').attachments.retain(ifindexes);
+  }
+
+  attached(): readonly AttachedInterface[] {
+    return this.loaded?.attachments.attached() ?? [];
+  }
+
+  verifyAttached(): readonly AttachmentProblem[] {
+    return this.open('verify').attachments.verify();
+  }
+
+  programInfo(): readonly ProgramInfo[] {
+    return this.open('program information')
+      .object.programs()
+      .map(({ name, id, instructions, verifiedInstructions }) => ({ name, id, instructions, verifiedInstructions }));
+  }
+
+  close(): void {
+    if (!this.loaded) return;
+    for (const map of this.loaded.maps.values()) map.close();
+    this.loaded.object.close();
+    this.loaded = undefined;
+  }
+
+  private open(what: string): Loaded {
+    if (!this.loaded) throw notLoaded(what);
+    return this.loaded;
+  }
+
+  private pinPrograms(object: BpfObject): void {
+    const folder = join(this.options.bpfDir, 'programs');
+    mkdirSync(folder, { recursive: true });
+    for (const name of object.programNames()) pinAtomically(object.programFd(name), join(folder, name));
+  }
+
+  private createAttachments(object: BpfObject): Attachments {
+    const programs = object.programs();
+    const program = (name: string) => {
+      const found = programs.find((candidate) => candidate.name === name);
+      return { fd: object.programFd(name), id: found?.id ?? 0 };
+    };
+    const { hook, other } = this.chooseHook();
+    return new Attachments(hook, other, { ingress: program('tc_ingress'), egress: program('tc_egress') });
+  }
+
+  private chooseHook(): { hook: Hook; other: Hook | undefined } {
+    const { hook, bpfDir } = this.options;
+    const links = join(bpfDir, 'links');
+    const unavailable = hook === 'clsact' ? 0 : probeTcx();
+    if (hook === 'tcx' && unavailable !== 0) throw hookUnavailable('tcx', unavailable);
+    if (hook !== 'clsact' && unavailable === 0) return { hook: new TcxHook(links), other: new ClsactHook() };
+    return { hook: new ClsactHook(), other: listPins(links).length > 0 ? new TcxHook(links) : undefined };
+  }
+}
