@@ -1,0 +1,232 @@
+/** The packet path, loaded: packets in, packets and map contents out. Nothing is attached to any interface. */
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Codec, u32 } from '@loxilb/sdk';
+import { parseObject } from '../../core/dataplane/btf/object-layout.js';
+import { DpCounter, dpControl, dpCounterValue, intfKey, intfValue } from '../../core/dataplane/layout.gen.js';
+import { createIterator, createMapIteratorLink, programFacts, runProgram } from '../../core/dataplane/sys/bpf.js';
+import { captureLog, type Handle, libbpf, viewOf } from '../../core/dataplane/sys/libbpf.js';
+import { closeFd, readSync } from '../../core/dataplane/sys/libc.js';
+import { ctEntry, ctKey, ctPass } from '../../plugins/conntrack/layout.gen.js';
+import {
+  lbAffinity,
+  lbAffinityKey,
+  lbEndpoint,
+  lbEndpointFlows,
+  lbEndpointStats,
+  lbService,
+  lbServiceKey,
+  lbServiceState,
+  lbSlot,
+} from '../../plugins/lb/layout.gen.js';
+import { TestMap } from './map.js';
+
+/** What a program returns, as tc reads it. */
+export const VERDICT = { next: -1, drop: 2, redirect: 7 } as const;
+
+export const OBJECT = process.env.LOXILB_BPF_OBJECT ?? fromRoot('bpf/build/loxilb.bpf.o');
+
+function fromRoot(path: string): string {
+  return fileURLToPath(new URL(`../../${path}`, import.meta.url));
+}
+
+/** Constants of .rodata, by name. */
+export type Features = Readonly<Record<string, boolean | number>>;
+
+export interface LoadOptions {
+  readonly features?: Features;
+  /** Map sizes other than the small ones of the tests. */
+  readonly maxEntries?: Readonly<Record<string, number>>;
+  readonly object?: string;
+}
+
+export interface RunOptions {
+  /** Interface the packet came in by, or goes out by. */
+  readonly ifindex: number;
+  readonly mark?: number;
+  /** Of a super-packet: payload bytes per segment. */
+  readonly gsoSize?: number;
+}
+
+export interface RunResult {
+  readonly verdict: number;
+  readonly frame: Uint8Array;
+}
+
+const SIZES = {
+  ct_flow: 16_384,
+  ct_new: 16_384,
+  lb_affinity: 1024,
+  lb_slot: 4096,
+  lb_endpoint: 1024,
+  lb_svc_state: 256,
+};
+const ENDPOINT_SIZED = { lb_ep_flows: 1024, lb_ep_stats: 1024 };
+
+/** The last enumerator is the size of the table. */
+const REASONS = Object.entries(DpCounter).filter(([name]) => name !== 'DP_COUNTERS');
+
+export class PacketPath {
+  readonly maps;
+  private readonly object: Handle;
+
+  constructor(options: LoadOptions = {}) {
+    const file = options.object ?? OBJECT;
+    if (!existsSync(file)) throw new Error(`${file} is not there: run npm run build:bpf`);
+    const opened = captureLog(() => libbpf().openFile(file, null));
+    if (!opened.value) throw new Error(`${file} cannot be opened: ${opened.log}`);
+    this.object = opened.value;
+    this.setConstants(file, options.features ?? {});
+    const sizes = { ...SIZES, ...ENDPOINT_SIZED, ...options.maxEntries };
+    for (const [name, count] of Object.entries(sizes)) libbpf().setMaxEntries(this.mapHandle(name), count);
+    const loaded = captureLog(() => libbpf().load(this.object));
+    if (loaded.value < 0)
+      throw new Error(`${file} refused by the kernel (${loaded.value}): ${loaded.log.slice(-4000)}`);
+    this.maps = this.openMaps();
+    this.maps.control.set(0, { layoutVersion: 1, generation: 1 });
+  }
+
+  /** A packet on its way in. */
+  ingress(frame: Uint8Array, options: RunOptions): RunResult {
+    return this.run('tc_ingress', frame, options, options.ifindex);
+  }
+
+  /** A packet on its way out that this machine made. */
+  egress(frame: Uint8Array, options: RunOptions): RunResult {
+    return this.run('tc_egress', frame, options, 0);
+  }
+
+  /** Counters that are not zero, by name. */
+  counters(): Partial<Record<keyof typeof DpCounter, number>> {
+    const all = REASONS.map(([name, index]): [string, number] => {
+      const copies = this.maps.counters.getAll(index) ?? [];
+      return [name, copies.reduce((sum, copy) => sum + Number(copy.packets), 0)];
+    });
+    return Object.fromEntries(all.filter(([, value]) => value !== 0));
+  }
+
+  facts(program: string): { readonly instructions: number; readonly verifiedInstructions: number } {
+    return programFacts(this.programFd(program));
+  }
+
+  /** One expiry pass, as the daemon makes it: both tables, then the pending counts. */
+  expire(): { readonly flows: number; readonly expired: number } {
+    const fresh = { seen: 0, expired: 0 };
+    this.maps.pass.set(0, fresh);
+    this.maps.pass.set(1, fresh);
+    this.walk('ct_walk', this.maps.flows.fd);
+    this.walk('ct_walk_new', this.maps.pending.fd);
+    this.recount(0, 1024);
+    const passes = [this.maps.pass.need(0), this.maps.pass.need(1)];
+    return {
+      flows: passes.reduce((sum, pass) => sum + pass.seen, 0),
+      expired: passes.reduce((sum, pass) => sum + pass.expired, 0),
+    };
+  }
+
+  recount(from: number, to: number): void {
+    const contextIn = new Uint8Array(8);
+    new DataView(contextIn.buffer).setUint32(0, from, true);
+    new DataView(contextIn.buffer).setUint32(4, to, true);
+    const { result } = runProgram(this.programFd('lb_recount'), { contextIn });
+    if (result < 0) throw new Error(`lb_recount: errno ${-result}`);
+  }
+
+  /** As after loading, without the time that takes. */
+  reset(): void {
+    const { flows, pending, services, affinity, interfaces } = this.maps;
+    for (const map of [flows, pending, services, affinity, interfaces] as readonly { clear(): void }[]) map.clear();
+    for (const [, index] of REASONS) this.maps.counters.set(index, { packets: 0n });
+    for (let id = 0; id < 64; id++) {
+      this.maps.serviceStates.set(id, { cursor: 0, idleTicks: 0, alive: 0 });
+      this.maps.endpoints.set(id, NO_ENDPOINT);
+      this.maps.endpointFlows.set(id, { active: 0, pending: 0, recount: 0 });
+      this.maps.endpointStats.set(id, { packets: 0n, bytes: 0n, flows: 0n });
+    }
+    this.maps.control.set(0, { layoutVersion: 1, generation: 1 });
+  }
+
+  close(): void {
+    libbpf().close(this.object);
+  }
+
+  private walk(program: string, mapFd: number): void {
+    const link = createMapIteratorLink(this.programFd(program), mapFd);
+    if (link < 0) throw new Error(`${program}: no iterator link, errno ${-link}`);
+    const iterator = createIterator(link);
+    const buffer = new Uint8Array(4096);
+    let got = 1;
+    while (got > 0) got = readSync(iterator, buffer);
+    closeFd(iterator);
+    closeFd(link);
+    if (got < 0) throw new Error(`${program}: read failed, errno ${-got}`);
+  }
+
+  private run(program: string, frame: Uint8Array, options: RunOptions, ingressIfindex: number): RunResult {
+    const dataOut = new Uint8Array(8192);
+    const contextIn = skbContext(options, ingressIfindex);
+    const outcome = runProgram(this.programFd(program), { data: frame, dataOut, contextIn, repeat: 1 });
+    if (outcome.result < 0) throw new Error(`${program}: the kernel refused the test packet, errno ${-outcome.result}`);
+    return { verdict: outcome.retval | 0, frame: dataOut.slice(0, outcome.dataLength) };
+  }
+
+  private setConstants(file: string, features: Features): void {
+    const { constants } = parseObject(readFileSync(file));
+    const size: [number | null] = [null];
+    const value = libbpf().initialValue(this.mapHandle('.rodata'), size);
+    if (!value || size[0] === null) throw new Error('the object has no .rodata');
+    const rodata = viewOf(value, size[0]);
+    for (const [name, setting] of Object.entries(features)) {
+      const constant = constants.get(name);
+      if (!constant) throw new Error(`the object has no constant ${name}`);
+      for (let byte = 0; byte < constant.size; byte++)
+        rodata[constant.offset + byte] = (Number(setting) >>> (8 * byte)) & 255;
+    }
+  }
+
+  private openMaps() {
+    const cpus = libbpf().possibleCpus();
+    const open = <K, V>(name: string, key: Codec<K>, value: Codec<V>, copies = 1): TestMap<K, V> =>
+      new TestMap(name, libbpf().mapFd(this.mapHandle(name)), key, value, copies);
+    return {
+      control: open('dp_control', u32, dpControl),
+      counters: open('dp_counter', u32, dpCounterValue, cpus),
+      interfaces: open('intf_map', intfKey, intfValue),
+      flows: open('ct_flow', ctKey, ctEntry),
+      pending: open('ct_new', ctKey, ctEntry),
+      pass: open('ct_pass', u32, ctPass),
+      services: open('lb_service', lbServiceKey, lbService),
+      serviceStates: open('lb_svc_state', u32, lbServiceState),
+      slots: open('lb_slot', u32, lbSlot),
+      endpoints: open('lb_endpoint', u32, lbEndpoint),
+      endpointFlows: open('lb_ep_flows', u32, lbEndpointFlows),
+      endpointStats: open('lb_ep_stats', u32, lbEndpointStats, cpus),
+      affinity: open('lb_affinity', lbAffinityKey, lbAffinity),
+    };
+  }
+
+  private mapHandle(name: string): Handle {
+    const map = libbpf().findMap(this.object, name);
+    if (!map) throw new Error(`the object has no map ${name}`);
+    return map;
+  }
+
+  private programFd(name: string): number {
+    const program = libbpf().findProgram(this.object, name);
+    if (!program) throw new Error(`the object has no program ${name}`);
+    return libbpf().programFd(program);
+  }
+}
+
+export const NO_ENDPOINT = { addr: '::', source: '::', self: '::', port: 0, active: 0, serviceId: 0, weight: 0 };
+
+/** struct __sk_buff with the members BPF_PROG_TEST_RUN lets a caller set. */
+function skbContext(options: RunOptions, ingressIfindex: number): Uint8Array {
+  const context = new Uint8Array(192);
+  const view = new DataView(context.buffer);
+  view.setUint32(8, options.mark ?? 0, true);
+  view.setUint32(36, ingressIfindex, true);
+  view.setUint32(40, options.ifindex, true);
+  view.setUint32(176, options.gsoSize ?? 0, true);
+  return context;
+}

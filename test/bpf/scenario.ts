@@ -1,0 +1,282 @@
+/** What the scenarios share: who is where, services by name, and conversations through the programs. */
+import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest';
+import type { CtEntry, CtKey } from '../../plugins/conntrack/layout.gen.js';
+import { type LoadOptions, NO_ENDPOINT, PacketPath, type RunOptions, type RunResult, VERDICT } from './harness.js';
+import {
+  CLIENT_SIDE,
+  type Device,
+  enterNetwork,
+  hostAddress,
+  kernelAccess,
+  type Network,
+  neighborMac,
+  SERVER_SIDE,
+} from './network.js';
+import { buildFrame } from './reference/build.js';
+import {
+  echo,
+  ipHeader,
+  NO_BYTES,
+  type Packet,
+  PROTOCOL,
+  TCP,
+  type Tcp,
+  type Transport,
+  tcp,
+  udp,
+} from './reference/packet.js';
+import { parseFrame } from './reference/parse.js';
+import type { Hop, Peer } from './reference/translate.js';
+
+export type Family = 4 | 6;
+export type Protocol = 'tcp' | 'udp' | 'icmp';
+
+/** Every family with every service protocol, for `describe.each`. */
+export const EVERY_KIND: readonly { readonly family: Family; readonly protocol: Protocol }[] = (
+  [4, 6] as const
+).flatMap((family) => (['tcp', 'udp', 'icmp'] as const).map((protocol) => ({ family, protocol })));
+
+export const SELECT = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4 } as const;
+export const MODE = { default: 0, onearm: 1, fullnat: 2 } as const;
+
+export const TICKS_PER_SECOND = 953;
+
+/** A host next to the balancer. */
+export interface Host {
+  readonly address: string;
+  readonly mac: string;
+  readonly device: Device;
+}
+
+export function host(device: Device, family: Family, number: number): Host {
+  const address = hostAddress(device.addresses[family === 4 ? 0 : 1], number);
+  return { address, mac: neighborMac(device, number), device };
+}
+
+export interface Scene {
+  readonly family: Family;
+  readonly vip: string;
+  readonly client: Host;
+  /** `endpoint(0)`, `endpoint(1)` ... next to the balancer. */
+  readonly endpoint: (index: number) => Host;
+  /** The balancer's own address towards the endpoints. */
+  readonly self: string;
+}
+
+export function scene(family: Family): Scene {
+  return {
+    family,
+    vip: family === 4 ? '20.20.20.1' : '2001:db8:20::1',
+    client: host(CLIENT_SIDE, family, 10),
+    endpoint: (index) => host(SERVER_SIDE, family, 11 + index),
+    self: SERVER_SIDE.addresses[family === 4 ? 0 : 1],
+  };
+}
+
+export const SERVICE_PORT = 2020;
+export const ENDPOINT_PORT = 8080;
+export const CLIENT_PORT = 40_000;
+
+export function protocolNumber(family: Family, protocol: Protocol): number {
+  if (protocol !== 'icmp') return PROTOCOL[protocol];
+  return family === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6;
+}
+
+export interface EndpointSpec {
+  readonly address: string;
+  readonly port?: number;
+  readonly source?: string;
+  readonly self?: string;
+  readonly active?: boolean;
+}
+
+export interface ServiceSpec {
+  readonly address: string;
+  readonly port?: number;
+  readonly protocol: number;
+  readonly mark?: number;
+  readonly mode?: number;
+  readonly select?: number;
+  readonly endpoints: readonly EndpointSpec[];
+  /** Indexes of `endpoints` in slot order; the active ones once each unless given. */
+  readonly slots?: readonly number[];
+  readonly idleTicks?: number;
+  readonly affinityTicks?: number;
+}
+
+export interface Service {
+  readonly id: number;
+  readonly endpointIds: readonly number[];
+  readonly slotBase: number;
+}
+
+/** One packet path per test file, empty at the start of each test. */
+export class Bench {
+  readonly network: Network;
+  readonly path: PacketPath;
+  private services = 0;
+  private endpoints = 0;
+  private slots = 0;
+
+  constructor(options: LoadOptions) {
+    this.network = enterNetwork();
+    this.path = new PacketPath(options);
+  }
+
+  reset(): void {
+    this.path.reset();
+    this.services = 0;
+    this.endpoints = 0;
+    this.slots = 0;
+  }
+
+  /** Programs a service the way the daemon does: endpoints and slots first, the service value last. */
+  addService(spec: ServiceSpec): Service {
+    const id = ++this.services;
+    const { maps } = this.path;
+    const endpointIds = spec.endpoints.map((endpoint) => this.addEndpoint(id, endpoint));
+    const active = spec.endpoints.flatMap((endpoint, index) => (endpoint.active === false ? [] : [index]));
+    const slots = spec.slots ?? active;
+    const slotBase = this.addSlots(slots.map((index) => endpointIds[index] ?? 0));
+    maps.serviceStates.set(id, { cursor: 0, idleTicks: spec.idleTicks ?? 0, alive: 1 });
+    const { address: addr, port = 0, protocol: proto, mark = 0, mode = MODE.default, select = SELECT.rr } = spec;
+    const affinityTicks = spec.affinityTicks ?? 0;
+    const value = { serviceId: id, slotBase, slotCount: slots.length, affinityTicks, select, mode };
+    maps.services.set({ addr, port, proto, mark }, value);
+    return { id, endpointIds, slotBase };
+  }
+
+  addSlots(endpointIds: readonly number[]): number {
+    const base = this.slots;
+    for (const endpointId of endpointIds) this.path.maps.slots.set(this.slots++, { endpointId });
+    return base;
+  }
+
+  private addEndpoint(serviceId: number, spec: EndpointSpec): number {
+    const id = ++this.endpoints;
+    const { address: addr, port = ENDPOINT_PORT, source = '::', self = '::', active = true } = spec;
+    this.path.maps.endpoints.set(id, {
+      ...NO_ENDPOINT,
+      addr,
+      source,
+      self,
+      port,
+      active: active ? 1 : 0,
+      serviceId,
+      weight: 1,
+    });
+    return id;
+  }
+
+  /** Sends a packet in by the device of `from`. */
+  receive(packet: Packet, device: Device, options: Partial<RunOptions> = {}): RunResult {
+    return this.path.ingress(buildFrame(packet), { ifindex: this.network.ifindex(device), ...options });
+  }
+
+  flowCount(): { readonly confirmed: number; readonly pending: number } {
+    return { confirmed: this.path.maps.flows.keys().length, pending: this.path.maps.pending.keys().length };
+  }
+
+  /** The direction of a flow that packets from `from` to `to` belong to, wherever it lives. */
+  findFlow(proto: number, from: Peer, to: Peer): CtEntry | undefined {
+    const key: CtKey = { saddr: from.address, daddr: to.address, sport: from.port, dport: to.port, proto, zone: 0 };
+    return this.path.maps.flows.get(key) ?? this.path.maps.pending.get(key);
+  }
+}
+
+const access = kernelAccess();
+if (!access.allowed) console.warn(`skipped: ${access.reason}`);
+
+/** `describe` with a loaded packet path; skipped with a line where that is not permitted. */
+export function describePath(name: string, define: (bench: () => Bench) => void, options: LoadOptions = {}): void {
+  describe.skipIf(!access.allowed)(name, () => {
+    let bench: Bench | undefined;
+    const use = (): Bench => {
+      if (!bench) throw new Error('the packet path is not loaded yet');
+      return bench;
+    };
+    beforeAll(() => {
+      bench = new Bench(options);
+    });
+    beforeEach(() => use().reset());
+    afterAll(() => bench?.path.close());
+    define(use);
+  });
+}
+
+/** MAC addresses of a frame from a neighbour to the balancer. */
+export function arrival(from: Host): Hop {
+  return { source: from.mac, destination: from.device.mac };
+}
+
+/** MAC addresses of a frame the balancer sends to a neighbour. */
+export function departure(to: Host): Hop {
+  return { source: to.device.mac, destination: to.mac };
+}
+
+/** A packet that arrives from a neighbour. */
+export function packetFrom(
+  from: Host,
+  to: string,
+  transport: Transport,
+  fields: { source?: string; ttl?: number } = {},
+): Packet {
+  const { source = from.address, ...rest } = fields;
+  return { ethernet: arrival(from), ip: ipHeader({ source, destination: to, ...rest }), transport, trailer: NO_BYTES };
+}
+
+/** The first packet of a conversation. For ICMP the client's port is the identifier. */
+export function opening(
+  protocol: Protocol,
+  clientPort: number,
+  servicePort: number,
+  fields: Partial<Tcp> = {},
+): Transport {
+  switch (protocol) {
+    case 'tcp':
+      return tcp({ sourcePort: clientPort, destinationPort: servicePort, flags: TCP.syn, ...fields });
+    case 'udp':
+      return udp({ sourcePort: clientPort, destinationPort: servicePort });
+    case 'icmp':
+      return echo({ identifier: clientPort });
+  }
+}
+
+/** What the endpoint answers to `opening`. */
+export function answer(
+  protocol: Protocol,
+  endpointPort: number,
+  peerPort: number,
+  fields: Partial<Tcp> = {},
+): Transport {
+  switch (protocol) {
+    case 'tcp': {
+      const rest = { sequence: 500_000, acknowledgment: 1001, flags: TCP.syn | TCP.ack, window: 65_160, ...fields };
+      return tcp({ sourcePort: endpointPort, destinationPort: peerPort, ...rest });
+    }
+    case 'udp':
+      return udp({ sourcePort: endpointPort, destinationPort: peerPort });
+    case 'icmp':
+      return echo({ identifier: peerPort, reply: true });
+  }
+}
+
+/** Judges a forwarded packet byte by byte. */
+export function expectForwarded(result: RunResult, packet: Packet): void {
+  expectPacket(result, packet);
+  expect(result.verdict).toBe(VERDICT.redirect);
+}
+
+export function expectPacket(result: RunResult, packet: Packet): void {
+  const expected = buildFrame(packet);
+  if (Buffer.compare(result.frame, expected) === 0) return;
+  // Fields tell more than bytes, and a packet that does not parse is worth that message.
+  expect(parseFrame(result.frame)).toEqual(parseFrame(expected));
+  expect(result.frame).toEqual(expected);
+}
+
+/** The program left it alone: same bytes, next program, and no flow was made. */
+export function expectUntouched(result: RunResult, frame: Uint8Array): void {
+  expect(Buffer.from(result.frame).toString('hex')).toBe(Buffer.from(frame).toString('hex'));
+  expect(result.verdict).toBe(VERDICT.next);
+}
