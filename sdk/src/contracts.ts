@@ -116,6 +116,17 @@ export interface DirectoryEndpoint {
 
 export const ENDPOINT_DIRECTORY = token<EndpointDirectory>('lb.endpoint-directory');
 
+/** Where a prober tells what it found. Provided by lb. */
+export interface EndpointHealth {
+  /**
+   * Takes an endpoint into service or out of it, for every rule that uses it, before it returns: an inactive endpoint
+   * gets no new flow. Established flows go on. False when no rule uses the endpoint.
+   */
+  setEndpointActive(address: string, protocol: string, port: number, active: boolean): boolean;
+}
+
+export const ENDPOINT_HEALTH = token<EndpointHealth>('lb.endpoint-health');
+
 /** Product version, for `/version`. Provided by the core. */
 export interface BuildInfo {
   readonly version: string;

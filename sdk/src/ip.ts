@@ -52,6 +52,8 @@ function decodeIp(source: DataView, offset: number): string {
   ) {
     return `${source.getUint8(offset + 12)}.${source.getUint8(offset + 13)}.${source.getUint8(offset + 14)}.${source.getUint8(offset + 15)}`;
   }
+  // Blank entries of array maps: a scan over them should cost nothing.
+  if (source.getBigUint64(offset) === 0n && source.getBigUint64(offset + 8) === 0n) return '::';
   return formatIpv6(Array.from({ length: 8 }, (_, index) => source.getUint16(offset + index * 2)));
 }
 

@@ -1,0 +1,53 @@
+import type { Conntrack, DataPlane, Logger, Network } from '@loxilb/sdk';
+import { AddressBook } from './addresses.js';
+import type { LbConfig } from './config.js';
+import type { LbMaps } from './maps.js';
+import type { Rule } from './model.js';
+import { Programmer } from './programmer.js';
+import { reconcile } from './reconcile.js';
+import { Retirement } from './retirement.js';
+import { LbRules } from './rules.js';
+import { LbState } from './state.js';
+import { VipAddresses } from './vip-addresses.js';
+
+export interface LbWorld {
+  readonly config: Pick<LbConfig, 'persistTimeoutSeconds' | 'vipAddresses'>;
+  readonly maps: LbMaps;
+  readonly network: Network;
+  readonly conntrack: Pick<Conntrack, 'purgeServices'>;
+  readonly dataplane: Pick<DataPlane, 'backend' | 'rawBatches'>;
+  readonly log: Logger;
+}
+
+export interface LbParts {
+  readonly rules: LbRules;
+  readonly state: LbState;
+  readonly book: AddressBook;
+  readonly retirement: Retirement;
+  reconcile(rules: readonly Rule[]): void;
+}
+
+/** Puts the parts together. Touches neither maps nor network. */
+export function createRules({ config, maps, network, conntrack, dataplane, log }: LbWorld): LbParts {
+  const state = new LbState(maps);
+  const book = new AddressBook(network);
+  const vips = new VipAddresses(maps.vip, network, book, log, {
+    enabled: config.vipAddresses === 'lo',
+    setSysctl: dataplane.backend === 'kernel',
+  });
+  const programmer = new Programmer({ maps, state, book, vips, ...config });
+  const retirement = new Retirement(maps, conntrack, (ids) => rules.freed(ids), log);
+  const rules: LbRules = new LbRules({ maps, state, book, vips, retirement, programmer, log });
+  return {
+    rules,
+    state,
+    book,
+    retirement,
+    reconcile(desired) {
+      const started = performance.now();
+      const watchLeaver: LbRules['watchLeaver'] = (service, endpoint) => rules.watchLeaver(service, endpoint);
+      const result = reconcile(desired, { maps, state, programmer, retirement, vips, dataplane, watchLeaver });
+      log.info({ ...result, milliseconds: Math.round(performance.now() - started) }, 'rules reconciled');
+    },
+  };
+}

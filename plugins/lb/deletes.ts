@@ -1,0 +1,56 @@
+/** The six DELETE forms existing clients use. */
+import { canonicalIp, type DeleteArguments, type DeleteForm, isIpAddress } from '@loxilb/sdk';
+import { lbError } from './errors.js';
+import { type Rule, ruleKey } from './model.js';
+
+const QUERY = { bgp: 'boolean', block: 'int64' } as const;
+const PROTOCOLS = ['tcp', 'udp', 'sctp', 'icmp', 'none'];
+/** What `loxicmd` puts where a rule has no host. */
+const NO_HOST = 'any';
+
+function selectByKey({ params, query }: DeleteArguments, stored: ReadonlyMap<string, Rule>): readonly string[] {
+  const externalIP = params.ip_address ?? '';
+  const protocol = params.proto ?? '';
+  // Numbers in a path are floating point on the wire and lose their fraction.
+  const port = Math.trunc(Number(params.port));
+  const portMax = Math.trunc(Number(params.portmax ?? 0));
+  if (!isIpAddress(externalIP)) {
+    throw lbError('LB_VIP_MALFORMED', `not an IP address: "${externalIP}"`, { field: 'ip_address', value: externalIP });
+  }
+  if (portMax !== 0 && portMax < port) {
+    throw lbError('LB_PORT_RANGE', `portmax ${portMax} is below port ${port}`, { field: 'portmax', value: portMax });
+  }
+  if (!PROTOCOLS.includes(protocol)) {
+    throw lbError('LB_PROTOCOL', `unknown protocol "${protocol}"`, { field: 'proto', value: protocol });
+  }
+  const host = params.hosturl === NO_HOST ? '' : (params.hosturl ?? '');
+  const block = Math.trunc(Number(query.block ?? 0));
+  const key = ruleKey({ externalIP: canonicalIp(externalIP), protocol, port, portMax, block, host });
+  if (!stored.has(key)) throw lbError('LB_NO_RULE', `there is no rule ${key}`);
+  return [key];
+}
+
+function selectByName({ params }: DeleteArguments, stored: ReadonlyMap<string, Rule>): readonly string[] {
+  const keys: string[] = [];
+  for (const [key, rule] of stored) if (rule.name === params.lb_name) keys.push(key);
+  return keys;
+}
+
+function byKey(path: string, numbers: readonly string[], summary: string): DeleteForm<Rule> {
+  return { path, numbers, query: QUERY, summary, select: selectByKey };
+}
+
+const SERVICE = '/externalipaddress/:ip_address/port/:port';
+
+export const deleteForms: readonly DeleteForm<Rule>[] = [
+  byKey(`${SERVICE}/protocol/:proto`, ['port'], 'Delete a rule'),
+  byKey(`${SERVICE}/portmax/:portmax/protocol/:proto`, ['port', 'portmax'], 'Delete a rule with a port range'),
+  byKey(`/hosturl/:hosturl${SERVICE}/protocol/:proto`, ['port'], 'Delete a rule with a host'),
+  byKey(
+    `/hosturl/:hosturl${SERVICE}/portmax/:portmax/protocol/:proto`,
+    ['port', 'portmax'],
+    'Delete a rule; host `any` and portmax 0 stand for none',
+  ),
+  { path: '/name/:lb_name', summary: 'Delete all rules of a name; none is a success too', select: selectByName },
+  { path: '/all', summary: 'Delete all rules', select: (_, stored) => [...stored.keys()] },
+];

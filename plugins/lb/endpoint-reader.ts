@@ -1,0 +1,45 @@
+import type { LbEndpointStats } from './layout.gen.js';
+import type { LbMaps } from './maps.js';
+
+/** From this many on, reading a whole map in batches is cheaper than reading entry by entry. */
+const MANY = 4_096;
+
+/** Whether packets may choose the endpoint: what the data plane has. */
+export function activeReader(maps: Pick<LbMaps, 'endpoint'>, ids: readonly number[]): (id: number) => boolean {
+  if (ids.length < MANY) return (id) => maps.endpoint.get(id)?.active === 1;
+  const end = highest(ids);
+  const active = new Uint8Array(end + 1);
+  for (const [id, entry] of maps.endpoint.entries()) {
+    if (id > end) break;
+    active[id] = entry.active;
+  }
+  return (id) => active[id] === 1;
+}
+
+const NOTHING: LbEndpointStats = { packets: 0n, bytes: 0n, flows: 0n };
+
+/** Counters of endpoints, both directions, summed over CPUs. */
+export function statsReader(maps: Pick<LbMaps, 'stats'>, ids: readonly number[]): (id: number) => LbEndpointStats {
+  if (ids.length < MANY) return (id) => sum(maps.stats.getPerCpu(id));
+  const end = highest(ids);
+  const found = new Map<number, LbEndpointStats>();
+  for (const [id, perCpu] of maps.stats.entriesPerCpu()) {
+    if (id > end) break;
+    const total = sum(perCpu);
+    if (total.packets !== 0n) found.set(id, total);
+  }
+  return (id) => found.get(id) ?? NOTHING;
+}
+
+function sum(perCpu: readonly LbEndpointStats[]): LbEndpointStats {
+  let total = NOTHING;
+  for (const one of perCpu) {
+    if (one.packets === 0n && one.flows === 0n) continue;
+    total = { packets: total.packets + one.packets, bytes: total.bytes + one.bytes, flows: total.flows + one.flows };
+  }
+  return total;
+}
+
+function highest(ids: readonly number[]): number {
+  return ids.reduce((most, id) => Math.max(most, id), 0);
+}

@@ -1,0 +1,58 @@
+import { CONNTRACK, definePlugin, ENDPOINT_DIRECTORY, ENDPOINT_HEALTH, NETWORK } from '@loxilb/sdk';
+import { lbConfig } from './config.js';
+import { createRules } from './create-rules.js';
+import { endpointDirectory } from './directory.js';
+import { followNetwork } from './follow-network.js';
+import { lbMapSpecs } from './maps.js';
+import { declareMetrics } from './metrics.js';
+import { lbResource } from './resource.js';
+
+export default definePlugin({
+  name: 'lb',
+  sdk: '^0.1.0',
+  summary: 'Load balancer rules for TCP, UDP and ICMP echo',
+  dependsOn: ['conntrack'],
+  config: lbConfig,
+  setup(ctx) {
+    ctx.feature('lb');
+    ctx.feature('ipv6');
+    const network = ctx.use(NETWORK);
+    const conntrack = ctx.use(CONNTRACK);
+    const specs = lbMapSpecs(ctx.config);
+    ctx.map(specs.affinity);
+    const maps = {
+      service: ctx.map(specs.service),
+      serviceState: ctx.map(specs.serviceState),
+      slot: ctx.map(specs.slot),
+      endpoint: ctx.map(specs.endpoint),
+      flows: ctx.map(specs.flows),
+      stats: ctx.map(specs.stats),
+      vip: ctx.map(specs.vip),
+    };
+    const { config, dataplane, log } = ctx;
+    const { rules, state, book, retirement, reconcile } = createRules({
+      config,
+      maps,
+      network,
+      conntrack,
+      dataplane,
+      log,
+    });
+
+    ctx.resource(lbResource({ rules, state, maps, limits: config, reconcile }));
+    ctx.provide(ENDPOINT_DIRECTORY, endpointDirectory(state, maps));
+    ctx.provide(ENDPOINT_HEALTH, rules);
+    declareMetrics(ctx.metrics, { state, maps });
+    conntrack.setServiceNames((id) => rules.serviceName(id));
+
+    const stops: (() => void)[] = [];
+    ctx.onStart(() => {
+      stops.push(followNetwork(network, book, () => rules.refreshAddresses(), log));
+      stops.push(conntrack.onPass(() => retirement.onPass()));
+    });
+    ctx.onStop(() => {
+      for (const stop of stops.splice(0)) stop();
+      retirement.stop();
+    });
+  },
+});

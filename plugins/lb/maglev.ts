@@ -1,0 +1,62 @@
+/**
+ * Consistent hashing after "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4. Each
+ * endpoint has its own order of all slots, drawn from a hash of its address and port, and endpoints take turns claiming
+ * the next free slot of theirs. When one comes or goes, the others keep nearly all they had.
+ */
+export interface MaglevEndpoint {
+  /** What the order of slots is drawn from; the same after a restart. */
+  readonly key: string;
+  /** Share of the slots; 0 takes none. */
+  readonly weight: number;
+}
+
+/**
+ * The largest primes below powers of two, so that the slot allocator wastes nothing; at least 100 slots per endpoint in
+ * each class. The size goes by the endpoints a rule has, active or not: health does not change it.
+ */
+const SIZES = [
+  { endpoints: 10, slots: 1_021 },
+  { endpoints: 40, slots: 4_093 },
+  { endpoints: 160, slots: 16_381 },
+] as const;
+const LARGEST = 65_521;
+const FREE = -1;
+
+export function maglevSize(endpointCount: number): number {
+  return SIZES.find(({ endpoints }) => endpointCount <= endpoints)?.slots ?? LARGEST;
+}
+
+/** Index into `endpoints` for each of `size` slots. Weights all zero count as equal; no endpoints make no slots. */
+export function buildMaglev(endpoints: readonly MaglevEndpoint[], size: number): Int32Array {
+  if (endpoints.length === 0) return new Int32Array(0);
+  const largest = endpoints.reduce((most, { weight }) => Math.max(most, weight), 0);
+  const permutations = endpoints.map(({ key, weight }, index) => ({
+    index,
+    weight: largest === 0 ? 1 : weight,
+    credit: 0,
+    next: hash(key, 0x811c9dc5) % size,
+    skip: (hash(key, 0x9747b28c) % (size - 1)) + 1,
+  }));
+  const table = new Int32Array(size).fill(FREE);
+  const turn = largest || 1;
+  for (let left = size; left > 0; ) {
+    for (const permutation of permutations) {
+      permutation.credit += permutation.weight;
+      if (permutation.credit < turn) continue;
+      permutation.credit -= turn;
+      while (table[permutation.next] !== FREE) permutation.next = (permutation.next + permutation.skip) % size;
+      table[permutation.next] = permutation.index;
+      if (--left === 0) break;
+    }
+  }
+  return table;
+}
+
+/** FNV-1a over UTF-16 units with the finaliser of MurmurHash3, which FNV needs for its low bits. 32 bits. */
+function hash(text: string, seed: number): number {
+  let value = seed;
+  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return (value ^ (value >>> 16)) >>> 0;
+}

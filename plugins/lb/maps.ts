@@ -1,0 +1,80 @@
+/** Twin of `bpf/maps/lb.h`; the codecs come from the compiled object. */
+import { ipAddress, type MapSlice, type MapSpec, u32 } from '@loxilb/sdk';
+import type { LbConfig } from './config.js';
+import {
+  type LbAffinity,
+  type LbAffinityKey,
+  type LbEndpoint,
+  type LbEndpointFlows,
+  type LbEndpointStats,
+  type LbService,
+  type LbServiceKey,
+  type LbServiceState,
+  type LbSlot,
+  lbAffinity,
+  lbAffinityKey,
+  lbEndpoint,
+  lbEndpointFlows,
+  lbEndpointStats,
+  lbService,
+  lbServiceKey,
+  lbServiceState,
+  lbSlot,
+} from './layout.gen.js';
+
+type MapSizes = Pick<LbConfig, 'maxServices' | 'maxEndpoints' | 'maxSlots' | 'maxAffinities'>;
+
+export interface LbMapSpecs {
+  readonly service: MapSpec<LbServiceKey, LbService>;
+  readonly serviceState: MapSpec<number, LbServiceState>;
+  readonly slot: MapSpec<number, LbSlot>;
+  readonly endpoint: MapSpec<number, LbEndpoint>;
+  readonly flows: MapSpec<number, LbEndpointFlows>;
+  readonly stats: MapSpec<number, LbEndpointStats>;
+  readonly affinity: MapSpec<LbAffinityKey, LbAffinity>;
+  /** Service addresses this daemon has put on `lo`, so that a later one can take them off again. */
+  readonly vip: MapSpec<string, number>;
+}
+
+/** What the plugin writes and reads. `lb_affinity` belongs to it too, but only packets use it. */
+export type LbMaps = {
+  readonly [N in Exclude<keyof LbMapSpecs, 'affinity'>]: LbMapSpecs[N] extends MapSpec<infer K, infer V>
+    ? MapSlice<K, V>
+    : never;
+};
+
+export function lbMapSpecs({ maxServices, maxEndpoints, maxSlots, maxAffinities }: MapSizes): LbMapSpecs {
+  const perEndpoint = { key: u32, maxEntries: maxEndpoints };
+  return {
+    service: {
+      name: 'lb_service',
+      pin: 'nat_v4_map',
+      type: 'hash',
+      key: lbServiceKey,
+      value: lbService,
+      maxEntries: maxServices,
+    },
+    serviceState: { name: 'lb_svc_state', type: 'array', key: u32, value: lbServiceState, maxEntries: maxServices },
+    slot: { name: 'lb_slot', type: 'array', key: u32, value: lbSlot, maxEntries: maxSlots },
+    endpoint: { name: 'lb_endpoint', type: 'array', value: lbEndpoint, ...perEndpoint },
+    flows: { name: 'lb_ep_flows', type: 'array', value: lbEndpointFlows, ...perEndpoint },
+    stats: { name: 'lb_ep_stats', type: 'percpu_array', value: lbEndpointStats, ...perEndpoint },
+    affinity: {
+      name: 'lb_affinity',
+      type: 'lru_hash',
+      key: lbAffinityKey,
+      value: lbAffinity,
+      maxEntries: maxAffinities,
+    },
+    vip: { name: 'lb_vip', type: 'hash', key: ipAddress, value: u32, maxEntries: maxServices },
+  };
+}
+
+/** A tick is 2^20 ns (`TICK_SHIFT` in bpf/include/types.h). */
+const TICKS_PER_SECOND = 953;
+
+export function secondsToTicks(seconds: number): number {
+  return seconds * TICKS_PER_SECOND;
+}
+
+export const NO_ADDRESS = '::';

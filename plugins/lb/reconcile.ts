@@ -1,0 +1,241 @@
+import type { DataPlane } from '@loxilb/sdk';
+import { lbError } from './errors.js';
+import type { LbEndpoint, LbService, LbServiceKey, LbServiceState, LbSlot } from './layout.gen.js';
+import { type LbMaps, secondsToTicks } from './maps.js';
+import {
+  describeRule,
+  endpointKey,
+  type Rule,
+  type RuleEndpoint,
+  ruleKey,
+  serviceKey,
+  serviceKeyText,
+} from './model.js';
+import { type Pinned, type PinnedEndpoint, readPinned, slotReader } from './pinned.js';
+import { leftEntry, ownAddress, type Programmer, runOf, sameEntry, sameValue, slotsOf } from './programmer.js';
+import type { Retirement } from './retirement.js';
+import type { SlotRun } from './slot-runs.js';
+import { type EndpointState, type LbState, type ServiceState, WEIGHT_LEFT } from './state.js';
+import type { VipAddresses } from './vip-addresses.js';
+
+export interface ReconcileParts {
+  readonly maps: LbMaps;
+  readonly state: LbState;
+  readonly programmer: Programmer;
+  readonly retirement: Retirement;
+  readonly vips: VipAddresses;
+  readonly dataplane: Pick<DataPlane, 'rawBatches'>;
+  readonly watchLeaver: (service: ServiceState, endpoint: EndpointState) => void;
+}
+
+export interface ReconcileResult {
+  readonly rules: number;
+  /** Map entries written or removed; 0 when everything was right. */
+  readonly changed: number;
+}
+
+/** A rule on its way to being a `ServiceState`. */
+interface Draft {
+  readonly rule: Rule;
+  readonly key: LbServiceKey;
+  readonly pinnedValue: LbService | undefined;
+  readonly pinnedState: LbServiceState | undefined;
+  readonly pinnedEndpoints: ReadonlyMap<string, PinnedEndpoint>;
+  /** The run the service points at now, when this process could take it over. */
+  readonly pinnedRun: SlotRun | undefined;
+  id: number | undefined;
+}
+
+/**
+ * At start: makes the pinned maps equal to the stored rules. Services and endpoints keep their ids, so flows that run
+ * stay with them; entries that are right are not written. What no rule wants is taken out of service and its flows end
+ * or are watched as after a delete.
+ */
+export function reconcile(rules: readonly Rule[], parts: ReconcileParts): ReconcileResult {
+  const pinned = readPinned(parts.maps);
+  const claimed = new Set<number>();
+  const drafts = rules.map((rule) => adopt(rule, pinned, claimed, parts));
+  const leftovers = findLeftovers(pinned, drafts, claimed, parts);
+  const writes = new Writes();
+  const readSlot = slotReader(
+    parts.maps,
+    parts.dataplane,
+    drafts.flatMap(({ pinnedRun }) => pinnedRun ?? []),
+  );
+  for (const draft of drafts) complete(draft, readSlot, writes, parts);
+  writes.flush(parts.maps);
+  const removed = retire(leftovers, parts);
+  parts.vips.reconcile(rules.map(ownAddress).filter((address) => address !== undefined));
+  return { rules: rules.length, changed: writes.count + removed };
+}
+
+/** Everything in the order packets may meet it: what is pointed at before what points. */
+class Writes {
+  readonly endpoints: [number, LbEndpoint][] = [];
+  readonly states: [number, LbServiceState][] = [];
+  readonly slots: [number, LbSlot][] = [];
+  readonly services: [LbServiceKey, LbService][] = [];
+
+  get count(): number {
+    return this.endpoints.length + this.states.length + this.slots.length + this.services.length;
+  }
+
+  flush(maps: LbMaps): void {
+    if (this.endpoints.length > 0) maps.endpoint.setMany(this.endpoints);
+    if (this.states.length > 0) maps.serviceState.setMany(this.states);
+    if (this.slots.length > 0) maps.slot.setMany(this.slots);
+    if (this.services.length > 0) maps.service.setMany(this.services);
+  }
+}
+
+/** Takes over what the maps have of this rule: service id, endpoint ids, the run of slots. */
+function adopt(rule: Rule, pinned: Pinned, claimed: Set<number>, { state }: ReconcileParts): Draft {
+  const key = serviceKey(rule);
+  const service = pinned.services.get(serviceKeyText(key));
+  const id = service && state.serviceIds.reserve(service.value.serviceId) ? service.value.serviceId : undefined;
+  const run = service && runOf(service.value);
+  const wanted = new Set(rule.endpoints.map(endpointKey));
+  const endpoints = new Map<string, PinnedEndpoint>();
+  for (const endpoint of id === undefined ? [] : (pinned.endpoints.get(id) ?? [])) {
+    const name = `${endpoint.entry.addr}|${endpoint.entry.port}`;
+    if (!wanted.has(name) || endpoints.has(name) || !state.endpointIds.reserve(endpoint.id)) continue;
+    claimed.add(endpoint.id);
+    endpoints.set(name, endpoint);
+    // Unhealthy then is unhealthy now; one that had left the rule was never judged.
+    if (endpoint.entry.active === 0 && endpoint.entry.weight !== WEIGHT_LEFT) {
+      state.record(rule, {
+        endpointIP: endpoint.entry.addr,
+        targetPort: endpoint.entry.port,
+        weight: 0,
+      }).active = false;
+    }
+  }
+  return {
+    rule,
+    key,
+    id,
+    pinnedValue: id === undefined ? undefined : service?.value,
+    pinnedState: id === undefined ? undefined : pinned.states.get(id),
+    pinnedEndpoints: endpoints,
+    pinnedRun: run && state.runs.reserve(run) ? run : undefined,
+  };
+}
+
+interface Leftovers {
+  readonly keys: readonly LbServiceKey[];
+  readonly runs: readonly SlotRun[];
+  /** Endpoints by service id; the services are in no rule. */
+  readonly services: ReadonlyMap<number, readonly PinnedEndpoint[]>;
+  /** Endpoints of services that live on without them. */
+  readonly endpoints: readonly PinnedEndpoint[];
+}
+
+/** What is in the maps and in no rule. Its ids are taken at once, so that nothing new gets them. */
+function findLeftovers(
+  pinned: Pinned,
+  drafts: readonly Draft[],
+  claimed: ReadonlySet<number>,
+  { state }: ReconcileParts,
+): Leftovers {
+  const kept = new Set(drafts.map(({ id }) => id));
+  const wantedKeys = new Set(drafts.map(({ key }) => serviceKeyText(key)));
+  const stale = [...pinned.services].filter(([text]) => !wantedKeys.has(text)).map(([, service]) => service);
+  const ids = [...stale.map(({ value }) => value.serviceId), ...pinned.states.keys(), ...pinned.endpoints.keys()];
+  const services = new Map<number, readonly PinnedEndpoint[]>();
+  const endpoints: PinnedEndpoint[] = [];
+  for (const id of new Set(ids)) {
+    const unclaimed = (pinned.endpoints.get(id) ?? []).filter(
+      (endpoint) => !claimed.has(endpoint.id) && state.endpointIds.reserve(endpoint.id),
+    );
+    if (kept.has(id)) endpoints.push(...unclaimed);
+    else if (state.serviceIds.reserve(id)) services.set(id, unclaimed);
+  }
+  const runs = stale.map(({ value }) => runOf(value)).filter((run) => state.runs.reserve(run));
+  return { keys: stale.map(({ key }) => key), runs, services, endpoints };
+}
+
+/** Gives the rule what it has not got yet, and notes what the maps lack. */
+function complete(draft: Draft, readSlot: (slot: number) => number, writes: Writes, parts: ReconcileParts): void {
+  const { state, programmer } = parts;
+  const { rule, key } = draft;
+  const id = draft.id ?? takeId(state.serviceIds, rule);
+  draft.id = id;
+  const endpoints = rule.endpoints.map((wanted) => completeEndpoint(wanted, draft, id, writes, parts));
+  const run = completeRun(draft, slotsOf(rule, endpoints), readSlot, writes, state);
+  const value = programmer.valueOf(id, rule, run);
+  if (!draft.pinnedValue || !sameValue(draft.pinnedValue, value)) writes.services.push([key, value]);
+  const idleTicks = secondsToTicks(rule.inactiveTimeOut);
+  if (draft.pinnedState?.alive !== 1 || draft.pinnedState.idleTicks !== idleTicks) {
+    writes.states.push([id, { cursor: draft.pinnedState?.cursor ?? 0, idleTicks, alive: 1 }]);
+  }
+  const service: ServiceState = { id, rule, key, value, idleTicks, endpoints, leaving: new Map() };
+  for (const endpoint of endpoints) state.joined(service, endpoint);
+  state.services.set(ruleKey(rule), service);
+  state.byId.set(id, service);
+  state.byServiceKey.set(serviceKeyText(key), service);
+}
+
+function completeEndpoint(
+  wanted: RuleEndpoint,
+  { rule, pinnedEndpoints }: Draft,
+  serviceId: number,
+  writes: Writes,
+  { state, programmer }: ReconcileParts,
+): EndpointState {
+  const record = state.record(rule, wanted);
+  const entry = programmer.entryOf(rule, wanted, serviceId, record.active);
+  const pinned = pinnedEndpoints.get(endpointKey(wanted));
+  const id = pinned?.id ?? takeId(state.endpointIds, rule);
+  if (!pinned || !sameEntry(pinned.entry, entry)) writes.endpoints.push([id, entry]);
+  return { id, record, entry };
+}
+
+function completeRun(
+  { pinnedRun }: Draft,
+  ids: readonly number[],
+  readSlot: (slot: number) => number,
+  writes: Writes,
+  { runs }: LbState,
+): SlotRun {
+  if (pinnedRun?.count === ids.length && ids.every((id, index) => readSlot(pinnedRun.base + index) === id)) {
+    return pinnedRun;
+  }
+  if (pinnedRun) runs.retire(pinnedRun);
+  const run = runs.allocate(ids.length);
+  for (const [index, endpointId] of ids.entries()) writes.slots.push([run.base + index, { endpointId }]);
+  return run;
+}
+
+function takeId(pool: LbState['serviceIds'], rule: Rule): number {
+  const id = pool.take();
+  if (id !== undefined) return id;
+  throw lbError('LB_RULES_FULL', `the maps have no room for stored rule ${describeRule(rule)} and those after it`, {
+    remedy: 'raise maxServices and maxEndpoints of the lb plugin to at least what they were',
+  });
+}
+
+/** Takes leftovers out of service, and watches their ids until no flow carries them. Returns the entries changed. */
+function retire({ keys, runs, services, endpoints }: Leftovers, parts: ReconcileParts): number {
+  const { maps, state, retirement } = parts;
+  if (keys.length > 0) maps.service.deleteMany(keys);
+  for (const run of runs) state.runs.retire(run);
+  const ended = [...services.keys()].map((id) => [id, { cursor: 0, idleTicks: 0, alive: 0 }] as const);
+  if (ended.length > 0) maps.serviceState.setMany(ended);
+  for (const [id, list] of services)
+    retirement.retireService(
+      id,
+      list.map((endpoint) => endpoint.id),
+    );
+  const left = endpoints.filter(({ entry }) => entry.active !== 0 || entry.weight !== WEIGHT_LEFT);
+  if (left.length > 0) maps.endpoint.setMany(left.map(({ id, entry }) => [id, leftEntry(entry)]));
+  for (const { id, entry } of endpoints) watch(id, entry, parts);
+  return keys.length + ended.length + left.length;
+}
+
+function watch(id: number, entry: LbEndpoint, { state, watchLeaver }: ReconcileParts): void {
+  const service = state.byId.get(entry.serviceId);
+  if (service === undefined) return;
+  const { addr: address, port } = entry;
+  const record = { address, port, protocol: service.rule.protocol, active: true, users: new Map() };
+  watchLeaver(service, { id, record, entry: leftEntry(entry) });
+}

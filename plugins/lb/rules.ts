@@ -1,0 +1,144 @@
+import type { Logger } from '@loxilb/sdk';
+import type { AddressBook } from './addresses.js';
+import { lbError } from './errors.js';
+import type { LbEndpoint, LbService } from './layout.gen.js';
+import type { LbMaps } from './maps.js';
+import { describeRule, endpointKey, type Rule, ruleKey, serviceKey, serviceKeyText } from './model.js';
+import { ownAddress, type Programmer, runOf } from './programmer.js';
+import type { FreedIds, Retirement } from './retirement.js';
+import type { EndpointState, LbState, ServiceState } from './state.js';
+import type { VipAddresses } from './vip-addresses.js';
+
+export interface LbRulesParts {
+  readonly maps: LbMaps;
+  readonly state: LbState;
+  readonly book: AddressBook;
+  readonly vips: VipAddresses;
+  readonly retirement: Retirement;
+  readonly programmer: Programmer;
+  readonly log: Logger;
+}
+
+const NO_VALUE: LbService = { serviceId: 0, slotBase: 0, slotCount: 0, affinityTicks: 0, select: 0, mode: 0 };
+
+/** Rules in, map entries out: what the resource and the other plugins call. */
+export class LbRules {
+  constructor(private readonly parts: LbRulesParts) {}
+
+  /** Succeeds completely, or throws a coded error and has changed nothing. */
+  apply(desired: Rule): void {
+    const { state, programmer } = this.parts;
+    const key = ruleKey(desired);
+    const existing = state.services.get(key);
+    const service = existing ?? this.newService(desired);
+    try {
+      const left = programmer.program(service, desired, existing === undefined);
+      this.settleEndpoints(service, left);
+    } catch (error) {
+      if (existing === undefined) state.serviceIds.release(service.id);
+      throw error;
+    }
+    state.services.set(key, service);
+    state.byId.set(service.id, service);
+  }
+
+  /** New connections are refused at once; flows that run are ended off the event loop. */
+  remove(rule: Rule): void {
+    const { state, maps, vips, retirement } = this.parts;
+    const key = ruleKey(rule);
+    const service = state.services.get(key);
+    if (service === undefined) return;
+    maps.service.delete(service.key);
+    try {
+      maps.serviceState.set(service.id, { cursor: 0, idleTicks: service.idleTicks, alive: 0 });
+    } catch (error) {
+      maps.service.set(service.key, service.value);
+      throw error;
+    }
+    state.services.delete(key);
+    state.byServiceKey.delete(serviceKeyText(service.key));
+    state.byId.delete(service.id);
+    state.runs.retire(runOf(service.value));
+    for (const endpoint of service.endpoints) state.left(service, endpoint);
+    retirement.retireService(
+      service.id,
+      [...service.endpoints, ...service.leaving.values()].map(({ id }) => id),
+    );
+    const address = ownAddress(service.rule);
+    if (address !== undefined) vips.release(address);
+  }
+
+  /** Flips an endpoint for every rule that uses it. False when no rule does. */
+  setEndpointActive(address: string, protocol: string, port: number, active: boolean): boolean {
+    const { state, maps, programmer } = this.parts;
+    const record = state.findRecord(address, protocol, port);
+    if (record === undefined) return false;
+    if (record.active === active) return true;
+    const users = [...record.users];
+    const entries = users.map(([, endpoint]) => ({ endpoint, entry: { ...endpoint.entry, active: active ? 1 : 0 } }));
+    maps.endpoint.setMany(entries.map(({ endpoint, entry }) => [endpoint.id, entry]));
+    for (const { endpoint, entry } of entries) endpoint.entry = entry;
+    programmer.rebuildSlots(users.map(([service]) => service));
+    record.active = active;
+    return true;
+  }
+
+  /** After a change of addresses or routes: which address endpoints see. Established flows keep theirs. */
+  refreshAddresses(): void {
+    const { state, maps, book } = this.parts;
+    const changed: { endpoint: EndpointState; entry: LbEndpoint }[] = [];
+    for (const { rule, endpoints } of state.services.values()) {
+      for (const endpoint of endpoints) {
+        const view = book.viewOf(rule, endpoint.entry.addr);
+        if (view.source === endpoint.entry.source && view.self === endpoint.entry.self) continue;
+        changed.push({ endpoint, entry: { ...endpoint.entry, ...view } });
+      }
+    }
+    if (changed.length === 0) return;
+    maps.endpoint.setMany(changed.map(({ endpoint, entry }) => [endpoint.id, entry]));
+    for (const { endpoint, entry } of changed) endpoint.entry = entry;
+    this.parts.log.debug({ endpoints: changed.length }, 'source addresses towards endpoints changed');
+  }
+
+  /** Ids whose last flow has gone. */
+  freed({ services, endpoints }: FreedIds): void {
+    for (const id of services) this.parts.state.serviceIds.release(id);
+    for (const id of endpoints) this.parts.state.endpointIds.release(id);
+  }
+
+  serviceName(id: number): string | undefined {
+    return this.parts.state.byId.get(id)?.rule.name || undefined;
+  }
+
+  private newService(rule: Rule): ServiceState {
+    const { serviceIds } = this.parts.state;
+    const id = serviceIds.take();
+    if (id === undefined) {
+      throw lbError('LB_RULES_FULL', `no room for ${describeRule(rule)}: ${serviceIds.inUse} rules`, {
+        remedy: 'raise maxServices of the lb plugin; ids of deleted rules come free when their flows have ended',
+      });
+    }
+    const key = serviceKey(rule);
+    return { id, rule, key, value: NO_VALUE, idleTicks: 0, endpoints: [], leaving: new Map() };
+  }
+
+  /** Endpoints that came (back) have their rule again, those that left are watched until their flows have ended. */
+  private settleEndpoints(service: ServiceState, left: readonly EndpointState[]): void {
+    const { state, retirement } = this.parts;
+    for (const endpoint of service.endpoints) {
+      state.joined(service, endpoint);
+      if (service.leaving.delete(endpointKeyOf(endpoint))) retirement.reclaimEndpoint(endpoint.id);
+    }
+    for (const endpoint of left) this.watchLeaver(service, endpoint);
+  }
+
+  watchLeaver(service: ServiceState, endpoint: EndpointState): void {
+    const key = endpointKeyOf(endpoint);
+    service.leaving.set(key, endpoint);
+    this.parts.retirement.retireEndpoint(endpoint.id, () => service.leaving.delete(key));
+  }
+}
+
+function endpointKeyOf({ entry, record }: EndpointState): string {
+  return endpointKey({ endpointIP: entry.addr, targetPort: record.port, weight: 0 });
+}

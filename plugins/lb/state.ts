@@ -1,0 +1,96 @@
+import { IdPool } from './id-pool.js';
+import type { LbEndpoint, LbService, LbServiceKey } from './layout.gen.js';
+import type { LbMaps } from './maps.js';
+import type { Rule, RuleEndpoint } from './model.js';
+import { SlotRuns } from './slot-runs.js';
+
+/** A rule as it is programmed. */
+export interface ServiceState {
+  readonly id: number;
+  rule: Rule;
+  key: LbServiceKey;
+  /** What `lb_service` holds under `key`. */
+  value: LbService;
+  idleTicks: number;
+  /** In the rule's order. */
+  endpoints: EndpointState[];
+  /** Endpoints that left the rule while flows of theirs ran on, by endpoint key. */
+  readonly leaving: Map<string, EndpointState>;
+}
+
+/** An endpoint of one service; its id is for life. */
+export interface EndpointState {
+  readonly id: number;
+  /** Looked up again when the endpoint comes back after it had left. */
+  record: EndpointRecord;
+  /** What `lb_endpoint` holds under `id`. */
+  entry: LbEndpoint;
+}
+
+/** Address, protocol and port, whatever rules use them: health is a property of this. */
+export interface EndpointRecord {
+  readonly address: string;
+  readonly protocol: string;
+  readonly port: number;
+  active: boolean;
+  readonly users: Map<ServiceState, EndpointState>;
+}
+
+/** Weight of an entry whose endpoint has left its rule: tells a restarted daemon that it is not merely unhealthy. */
+export const WEIGHT_LEFT = 0xffff_ffff;
+
+/** What this process remembers of the maps, and what is free in them. */
+export class LbState {
+  /** By rule key. */
+  readonly services = new Map<string, ServiceState>();
+  readonly byId = new Map<number, ServiceState>();
+  /** By text of the data plane's key. */
+  readonly byServiceKey = new Map<string, ServiceState>();
+  readonly serviceIds: IdPool;
+  readonly endpointIds: IdPool;
+  readonly runs: SlotRuns;
+  private readonly recordsByKey = new Map<string, EndpointRecord>();
+
+  constructor(maps: LbMaps) {
+    this.serviceIds = new IdPool(maps.service.spec.maxEntries);
+    this.endpointIds = new IdPool(maps.endpoint.spec.maxEntries);
+    this.runs = new SlotRuns(maps.slot);
+  }
+
+  get records(): Iterable<EndpointRecord> {
+    return this.recordsByKey.values();
+  }
+
+  findRecord(address: string, protocol: string, port: number): EndpointRecord | undefined {
+    return this.recordsByKey.get(recordKey(address, protocol, port));
+  }
+
+  /** The record of an endpoint of `rule`; a new one counts as active until somebody knows better. */
+  record(rule: Rule, { endpointIP, targetPort }: RuleEndpoint): EndpointRecord {
+    const key = recordKey(endpointIP, rule.protocol, targetPort);
+    let record = this.recordsByKey.get(key);
+    if (record === undefined) {
+      record = { address: endpointIP, protocol: rule.protocol, port: targetPort, active: true, users: new Map() };
+      this.recordsByKey.set(key, record);
+    }
+    return record;
+  }
+
+  joined(service: ServiceState, endpoint: EndpointState): void {
+    endpoint.record.users.set(service, endpoint);
+  }
+
+  left(service: ServiceState, { record }: EndpointState): void {
+    record.users.delete(service);
+    this.forgetUnused(record);
+  }
+
+  /** Drops a record no rule uses, e.g. of a rule that could not be programmed. */
+  forgetUnused(record: EndpointRecord): void {
+    if (record.users.size === 0) this.recordsByKey.delete(recordKey(record.address, record.protocol, record.port));
+  }
+}
+
+function recordKey(address: string, protocol: string, port: number): string {
+  return `${address}|${protocol}|${port}`;
+}

@@ -1,0 +1,108 @@
+import { writeFileSync } from 'node:fs';
+import type { Logger, MapSlice, Network } from '@loxilb/sdk';
+import type { AddressBook } from './addresses.js';
+import { lbError } from './errors.js';
+
+const LOOPBACK = 'lo';
+/** Without it the kernel drops what a process of this machine sends to a service address: the source is its own. */
+const ACCEPT_LOCAL = '/proc/sys/net/ipv4/conf/lo/accept_local';
+
+/**
+ * Service addresses on the loopback interface: put there with the first rule that needs them, taken off with the last.
+ * An address the machine had before is left alone. The pinned map says which are ours; it is written before an address
+ * is added and after it is removed, so that a crash leaves at worst a note too many.
+ */
+export class VipAddresses {
+  /** Rules per service address. */
+  private readonly rules = new Map<string, number>();
+  private acceptsLocal = false;
+
+  constructor(
+    private readonly notes: MapSlice<string, number>,
+    private readonly network: Network,
+    private readonly book: AddressBook,
+    private readonly log: Logger,
+    private readonly options: { readonly enabled: boolean; readonly setSysctl: boolean },
+  ) {}
+
+  /** Throws `LB_VIP_ADDRESS` and has changed nothing. */
+  acquire(address: string): void {
+    const rules = this.rules.get(address) ?? 0;
+    if (rules === 0) this.add(address);
+    this.rules.set(address, rules + 1);
+  }
+
+  release(address: string): void {
+    const rules = (this.rules.get(address) ?? 0) - 1;
+    if (rules > 0) {
+      this.rules.set(address, rules);
+      return;
+    }
+    this.rules.delete(address);
+    this.remove(address);
+  }
+
+  /** At start: what is noted and not needed goes, what is needed and gone comes back. One entry per rule. */
+  reconcile(addresses: readonly string[]): void {
+    const noted = new Set([...this.notes.entries()].map(([address]) => address));
+    this.rules.clear();
+    for (const address of addresses) this.rules.set(address, (this.rules.get(address) ?? 0) + 1);
+    for (const address of noted) if (!this.options.enabled || !this.rules.has(address)) this.remove(address);
+    for (const address of this.rules.keys()) this.addAtStart(address, noted.has(address));
+  }
+
+  /** One address that cannot be added must not keep the others from working. */
+  private addAtStart(address: string, noted: boolean): void {
+    try {
+      if (noted && this.options.enabled) this.put(address);
+      else this.add(address);
+    } catch (error) {
+      this.log.error({ err: error, address }, 'service address could not be added');
+    }
+  }
+
+  private add(address: string): void {
+    if (!this.options.enabled || this.book.isLocal(address)) return;
+    this.notes.set(address, 1);
+    try {
+      this.put(address);
+    } catch (cause) {
+      this.notes.delete(address);
+      throw lbError(
+        'LB_VIP_ADDRESS',
+        `service address ${address} could not be added to ${LOOPBACK}: ${String(cause)}`,
+        {
+          field: 'serviceArguments.externalIP',
+          value: address,
+          remedy: 'run with CAP_NET_ADMIN, or set vipAddresses of the lb plugin to off',
+          cause,
+        },
+      );
+    }
+  }
+
+  private put(address: string): void {
+    this.acceptLocal();
+    this.network.addAddress(address, LOOPBACK);
+  }
+
+  private remove(address: string): void {
+    if (this.notes.get(address) === undefined) return;
+    try {
+      this.network.removeAddress(address, LOOPBACK);
+      this.notes.delete(address);
+    } catch (error) {
+      this.log.warn({ err: error, address }, 'service address could not be removed');
+    }
+  }
+
+  private acceptLocal(): void {
+    if (this.acceptsLocal || !this.options.setSysctl) return;
+    this.acceptsLocal = true;
+    try {
+      writeFileSync(ACCEPT_LOCAL, '1');
+    } catch (error) {
+      this.log.warn({ err: error }, 'local clients may not reach service addresses: accept_local could not be set');
+    }
+  }
+}
