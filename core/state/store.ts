@@ -112,11 +112,16 @@ export class FileStore implements DesiredState {
     }
   }
 
+  /** Lets go of the directory without tidying it, as a killed process does. */
+  abandon(): void {
+    this.#journal.close();
+    this.#unlock();
+  }
+
   async close(): Promise<void> {
     await this.#compaction;
     if (this.#journal.size > 0) await this.compact();
-    this.#journal.close();
-    this.#unlock();
+    this.abandon();
   }
 }
 
