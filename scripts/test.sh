@@ -55,7 +55,7 @@ run_check() {
 	headline check
 	output=$(bash scripts/check.sh) || true
 	printf '%s\n' "$output"
-	add check "$(grep -c '^ok ' <<<"$output")" "$(grep -c '^FAIL ' <<<"$output")" 0
+	add check "$(grep -ac '^ok ' <<<"$output")" "$(grep -ac '^FAIL ' <<<"$output")" 0
 }
 
 # The other Node.js release we support, from its npm package.
@@ -65,7 +65,7 @@ node_24() {
 	local binary="$folder/node_modules/node-linux-$arch/bin/node"
 	if ! "$binary" -e 0 2>/dev/null; then
 		npm install --prefix "$folder" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
-			"node-linux-$arch@24" </dev/null >&2 || return 1
+			"node-linux-$arch@24.21.0" </dev/null >&2 || return 1
 	fi
 	echo "$binary"
 }
