@@ -98,15 +98,16 @@ const QUOTE = 0x22;
 const COMMA = 0x2c;
 const COLON = 0x3a;
 const CLOSE = 0x7d;
-/** Usual length of one entry, so that the buffer rarely grows. */
-const USUAL_LENGTH = 288;
+
+/** Kept between batches, so that its buffer is allocated once per thread. */
+const writer = new JsonWriter();
 
 /** The batch as JSON objects joined by commas: empty when the filter leaves none. */
 export function formatBatch(task: FormatTask): Uint8Array<ArrayBuffer> {
   const { keys, count, filter } = task;
-  const writer = new JsonWriter(count * USUAL_LENGTH);
   const batch = { keys, values: task.values, view: viewOf(task.values) };
   const names = new Map([...task.serviceNames].map(([id, name]) => [id, asBytes(JSON.stringify(name || NO_SERVICE))]));
+  writer.clear();
   for (let index = 0; index < count; index++) {
     const key = index * KEY_SIZE;
     const entry = index * ENTRY_SIZE;
@@ -115,7 +116,7 @@ export function formatBatch(task: FormatTask): Uint8Array<ArrayBuffer> {
     const name = names.get(serviceId) ?? noService;
     writer.reserve(name.length);
     if (writer.length > 0) writer.byte(COMMA);
-    writeFlow(writer, batch, key, entry, name);
+    writeFlow(batch, key, entry, name);
   }
   return writer.finish();
 }
@@ -149,7 +150,7 @@ function sameAddress(a: Uint8Array, aOffset: number, b: Uint8Array, bOffset: num
   return true;
 }
 
-function writeFlow(writer: JsonWriter, batch: Batch, key: number, entry: number, name: Uint8Array): void {
+function writeFlow(batch: Batch, key: number, entry: number, name: Uint8Array): void {
   const { keys, values, view } = batch;
   const sport = portAt(keys, key + KEY.sport);
   const dport = portAt(keys, key + KEY.dport);
@@ -158,25 +159,25 @@ function writeFlow(writer: JsonWriter, batch: Batch, key: number, entry: number,
   writer.text(text.source);
   writer.address(keys, key + KEY.saddr);
   writer.byte(QUOTE);
-  writeNumber(writer, text.destinationPort, dport);
-  writeNumber(writer, text.sourcePort, sport);
-  writeProtocolAndState(writer, keys[key + KEY.proto] as number, values[entry + ENTRY.state] as number);
-  if (isTranslated(batch, key, entry)) writeAct(writer, values, entry);
+  writeNumber(text.destinationPort, dport);
+  writeNumber(text.sourcePort, sport);
+  writeProtocolAndState(keys[key + KEY.proto] as number, values[entry + ENTRY.state] as number);
+  if (isTranslated(batch, key, entry)) writeAct(values, entry);
   writer.text(text.ident);
-  writeNumber(writer, text.packets, counterAt(view, entry + ENTRY.packets));
-  writeNumber(writer, text.bytes, counterAt(view, entry + ENTRY.bytes));
+  writeNumber(text.packets, counterAt(view, entry + ENTRY.packets));
+  writeNumber(text.bytes, counterAt(view, entry + ENTRY.bytes));
   writer.text(text.service);
   writer.text(name);
   writer.byte(CLOSE);
 }
 
-function writeNumber(writer: JsonWriter, member: Uint8Array, value: number): void {
+function writeNumber(member: Uint8Array, value: number): void {
   if (value === 0) return;
   writer.text(member);
   writer.decimal(value);
 }
 
-function writeProtocolAndState(writer: JsonWriter, protocol: number, state: number): void {
+function writeProtocolAndState(protocol: number, state: number): void {
   writer.text(text.protocol);
   const name = protocolBytes.get(protocol);
   if (name) writer.text(name);
@@ -191,7 +192,7 @@ const protocolBytes = new Map([...PROTOCOL_NAMES].map(([number, name]) => [numbe
  * The way out of an entry is its new tuple. Forward: new source and the endpoint; reply: the service (what the client
  * sees as its peer) and the client. The port shown is the endpoint's, or the service's.
  */
-function writeAct(writer: JsonWriter, values: Uint8Array, entry: number): void {
+function writeAct(values: Uint8Array, entry: number): void {
   const reply = ((values[entry + ENTRY.flags] as number) & FLAG_REPLY) !== 0;
   const names = reply ? acts.reply : acts.forward;
   const nat = values[entry + ENTRY.nat];

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { asBytes, JsonWriter } from './json-writer.js';
 
 function written(write: (writer: JsonWriter) => void): string {
-  const writer = new JsonWriter(0);
+  const writer = new JsonWriter();
   write(writer);
   return new TextDecoder().decode(writer.finish());
 }
@@ -40,11 +40,13 @@ describe('JsonWriter', () => {
 
   it('grows and keeps what it had', () => {
     const line = 'x'.repeat(50_000);
-    const writer = new JsonWriter(0);
+    const writer = new JsonWriter();
     for (let round = 0; round < 5; round++) {
       writer.reserve(line.length);
       writer.text(asBytes(line));
     }
     expect(new TextDecoder().decode(writer.finish())).toBe(line.repeat(5));
+    writer.clear();
+    expect(writer.finish()).toHaveLength(0);
   });
 });

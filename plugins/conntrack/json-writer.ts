@@ -1,4 +1,4 @@
-const MINIMUM = 64 * 1024;
+const FIRST_SIZE = 64 * 1024;
 /** Enough for one listed flow without its service name: members, two IPv6 addresses, the act text, four numbers. */
 const ROOM = 1024;
 const ZERO = 0x30;
@@ -15,15 +15,12 @@ export function asBytes(text: string): Uint8Array {
 
 /**
  * Writes JSON as bytes: a table dump is a few hundred megabytes of digits, and making strings of them first would cost
- * three times as much. `reserve` before each entry; the other calls do not check for room.
+ * more. `reserve` before each entry; the other calls do not check for room. One writer serves many texts: its buffer
+ * grows to what they need.
  */
 export class JsonWriter {
-  #bytes: Uint8Array;
+  #bytes = new Uint8Array(FIRST_SIZE);
   #length = 0;
-
-  constructor(expected: number) {
-    this.#bytes = new Uint8Array(Math.max(expected, MINIMUM));
-  }
 
   get length(): number {
     return this.#length;
@@ -38,9 +35,14 @@ export class JsonWriter {
     this.#bytes = larger;
   }
 
+  /** Forgets what was written and keeps the room. */
+  clear(): void {
+    this.#length = 0;
+  }
+
   /** A copy of what was written, no larger than that. */
   finish(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.slice(0, this.#length) as Uint8Array<ArrayBuffer>;
+    return this.#bytes.slice(0, this.#length);
   }
 
   text(text: Uint8Array): void {
