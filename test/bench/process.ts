@@ -27,9 +27,7 @@ export interface RunOptions {
 export async function tryRun(command: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   const [file, args] = inNamespace(options.namespace, command);
   const child = spawn(file, args, spawnOptions(options));
-  const timer = options.interruptAfterMs
-    ? setTimeout(() => child.kill('SIGINT'), options.interruptAfterMs)
-    : undefined;
+  const timer = options.interruptAfterMs ? setTimeout(() => child.kill('SIGINT'), options.interruptAfterMs) : undefined;
   // A command that ends without reading its input is judged by its exit code.
   child.stdin?.on('error', () => undefined);
   child.stdin?.end(options.input);

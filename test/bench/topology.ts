@@ -43,9 +43,7 @@ export async function buildTopology(scope: Scope, topology: Topology): Promise<v
   scope.defer(`namespaces of ${topology.name}`, () => removeNamespaces(namespacesOf(topology)));
   await run(['ip', '-batch', '-'], { input: linkCommands(topology).join('\n') });
   await Promise.all([
-    configure(topology.client, [
-      ['lb0', `${topology.clientAddress}/24`, topology.lbAddress],
-    ]),
+    configure(topology.client, [['lb0', `${topology.clientAddress}/24`, topology.lbAddress]]),
     configure(topology.lb, [
       ['c0', `${topology.lbAddress}/24`],
       ...topology.serverAddresses.map((address, i): [string, string] => [`s${i + 1}`, `${gatewayOf(address)}/24`]),

@@ -1,4 +1,4 @@
-import { ACK, buildFrame, flowOffsets, type FrameSpec, SYN, SYN_ACK } from './frame.js';
+import { ACK, buildFrame, type FrameSpec, flowOffsets, SYN, SYN_ACK } from './frame.js';
 import { ENDPOINT_PORT, SERVICE_PORT } from './service.js';
 import { type Device, WORLD } from './world.js';
 import type { Stream, Wrapper } from './wrapper.js';
@@ -12,7 +12,12 @@ export interface Devices {
 }
 
 /** Packets of clients to the service, as they come in on the client side. */
-export function towardsService(devices: Devices, family: Family, protocol: Protocol, tcp: Partial<FrameSpec> = {}): Stream {
+export function towardsService(
+  devices: Devices,
+  family: Family,
+  protocol: Protocol,
+  tcp: Partial<FrameSpec> = {},
+): Stream {
   return {
     frame: buildFrame({
       sourceMac: WORLD.clientMac,
@@ -31,7 +36,12 @@ export function towardsService(devices: Devices, family: Family, protocol: Proto
 }
 
 /** The endpoint's answers, as they come in on the server side. */
-export function fromEndpoint(devices: Devices, family: Family, protocol: Protocol, tcp: Partial<FrameSpec> = {}): Stream {
+export function fromEndpoint(
+  devices: Devices,
+  family: Family,
+  protocol: Protocol,
+  tcp: Partial<FrameSpec> = {},
+): Stream {
   return {
     frame: buildFrame({
       sourceMac: WORLD.serverMac,

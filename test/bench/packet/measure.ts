@@ -2,12 +2,12 @@
  * Runs in the packet namespace (see packet.ts): measures one loaded program and prints the figures as JSON.
  * Argument: a JSON object of type MeasureInput.
  */
-import { summarise, type Summary } from '../statistics.js';
+import { type Summary, summarise } from '../statistics.js';
 import { LoadedObject, openPinned, type TestRun } from './bpf.js';
 import { type Conversation, conversation, type Devices, establish, ofOthers } from './cases.js';
 import { writeServices } from './service.js';
-import { type Order, type Stream, Wrapper } from './wrapper.js';
 import { readDevice } from './world.js';
+import { type Order, type Stream, Wrapper } from './wrapper.js';
 
 export interface MeasureInput {
   /** The compiled wrapper. */

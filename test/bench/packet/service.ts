@@ -34,7 +34,11 @@ function writeService(object: LoadedObject, id: number, family: 4 | 6, protocol:
     }),
   );
   updateMap(object.map('lb_slot'), word(id), encodeBytes(lbSlot, { endpointId: id }));
-  updateMap(object.map('lb_svc_state'), word(id), encodeBytes(lbServiceState, { cursor: 0, idleTicks: 0xffff_ff, alive: 1 }));
+  updateMap(
+    object.map('lb_svc_state'),
+    word(id),
+    encodeBytes(lbServiceState, { cursor: 0, idleTicks: 0xffff_ff, alive: 1 }),
+  );
   updateMap(
     object.map('lb_service'),
     encodeBytes(lbServiceKey, { addr: WORLD.vip[family], port: SERVICE_PORT, proto: PROTOCOLS[protocol], mark: 0 }),

@@ -69,7 +69,10 @@ export interface Device {
 
 /** A device of the namespace this process is in. */
 export async function readDevice(name: string): Promise<Device> {
-  const [link] = JSON.parse(await run(['ip', '-j', 'link', 'show', 'dev', name])) as { ifindex: number; address: string }[];
+  const [link] = JSON.parse(await run(['ip', '-j', 'link', 'show', 'dev', name])) as {
+    ifindex: number;
+    address: string;
+  }[];
   if (!link) throw new Error(`no device ${name} in this network namespace`);
   return { ifindex: link.ifindex, mac: link.address };
 }

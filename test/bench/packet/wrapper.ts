@@ -1,4 +1,4 @@
-import { LoadedObject, type TestRun, testRun, updateMap, word } from './bpf.js';
+import { type LoadedObject, type TestRun, testRun, updateMap, word } from './bpf.js';
 import { FRAME_BYTES } from './frame.js';
 
 /** Numbers of bpf/bench.bpf.c. */

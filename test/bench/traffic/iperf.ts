@@ -13,7 +13,18 @@ export async function sendBulk(
   streams: number,
   megabytes: number,
 ): Promise<{ bytes: number; seconds: number }> {
-  const command = ['iperf3', '-c', address, '-p', String(BULK_PORT), '-P', String(streams), '-n', `${megabytes}M`, '-J'];
+  const command = [
+    'iperf3',
+    '-c',
+    address,
+    '-p',
+    String(BULK_PORT),
+    '-P',
+    String(streams),
+    '-n',
+    `${megabytes}M`,
+    '-J',
+  ];
   const { stdout } = await tryRun(command, { namespace });
   const result = JSON.parse(stdout) as IperfEnd;
   const received = result.end?.sum_received;
