@@ -7,7 +7,7 @@
  * as constants leave no trace in an object, so the headers are compiled once more with a pointer to each.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -82,7 +82,8 @@ function sourceNamingEveryType() {
   const lines = headers.map((header) => `#include "${header}"`);
   for (const header of headers) {
     const text = readFileSync(join(root, header), 'utf8');
-    for (const [, kind, name] of text.matchAll(/^(enum|struct) (\w+) \{/gm)) lines.push(`${kind} ${name} *layout_${name};`);
+    for (const [, kind, name] of text.matchAll(/^(enum|struct) (\w+) \{/gm))
+      lines.push(`${kind} ${name} *layout_${name};`);
   }
   return `${lines.join('\n')}\n`;
 }
@@ -93,7 +94,9 @@ function refuseDifferences([fromHeaders, fromObject]) {
   for (const type of structsOf(fromObject)) {
     const twin = structsOf(fromHeaders).find((candidate) => candidate.name === type.name);
     if (twin && describe(fromHeaders, twin) !== describe(fromObject, type)) {
-      console.error(`layout: struct ${type.name} differs between the headers and bpf/build/loxilb.bpf.o; run npm run build:bpf`);
+      console.error(
+        `layout: struct ${type.name} differs between the headers and bpf/build/loxilb.bpf.o; run npm run build:bpf`,
+      );
       process.exit(1);
     }
   }
@@ -117,7 +120,8 @@ function render(layouts, prefixes) {
   const blocks = [];
   const imports = new Set();
   for (const layout of layouts) {
-    for (const type of enumsOf(layout)) if (wanted(type.name) && once(seen, `enum ${type.name}`)) blocks.push(renderEnum(type));
+    for (const type of enumsOf(layout))
+      if (wanted(type.name) && once(seen, `enum ${type.name}`)) blocks.push(renderEnum(type));
     for (const type of structsOf(layout)) {
       const renderable = wanted(type.name) && isFlat(layout, type);
       if (renderable && once(seen, type.name)) blocks.push(renderStruct(layout, type, imports));

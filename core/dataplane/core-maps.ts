@@ -1,8 +1,8 @@
 /** Maps the core itself owns. */
 import { type MapSpec, type NetworkLink, u32 } from '@loxilb/sdk';
 import {
-  DpCounter,
   type DpControl,
+  DpCounter,
   type DpCounterValue,
   dpControl,
   dpCounterValue,

@@ -139,7 +139,8 @@ export function layoutMismatch(message: string): LoxilbError {
   return new LoxilbError(message, {
     code: 'DP_LAYOUT_VERSION',
     status: 500,
-    remedy: 'start the version that wrote it, or run loxilb --cleanup: running connections end and rules are written anew',
+    remedy:
+      'start the version that wrote it, or run loxilb --cleanup: running connections end and rules are written anew',
   });
 }
 

@@ -106,7 +106,11 @@ export class TypedMap<K, V> implements MapSlice<K, V> {
     const { stale, kept } = this.compare(wanted);
     this.removePacked(Buffer.from(stale.join(''), 'latin1'), stale.length);
     const missing = [...wanted];
-    const result = raw.updateBatch(packKeys(missing, raw.keySize), packValues(missing, raw.value.length), missing.length);
+    const result = raw.updateBatch(
+      packKeys(missing, raw.keySize),
+      packValues(missing, raw.value.length),
+      missing.length,
+    );
     if (result.errno !== 0) throw mapError(raw.name, 'write', result.errno);
     return { written: missing.length, removed: stale.length, kept };
   }

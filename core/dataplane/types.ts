@@ -1,13 +1,5 @@
 /** What the rest of the core knows of the data plane: one interface, whatever backend is behind it. */
-import type {
-  AttachedInterface,
-  DataPlane,
-  Logger,
-  MapSlice,
-  MapSpec,
-  MapView,
-  NetworkLink,
-} from '@loxilb/sdk';
+import type { AttachedInterface, DataPlane, Logger, MapSlice, MapSpec, MapView, NetworkLink } from '@loxilb/sdk';
 
 export type HookChoice = 'auto' | 'tcx' | 'clsact';
 

@@ -1,3 +1,4 @@
 /** The netlink room: what the core may import from it. */
-export * from './types.js';
+
 export { createNetwork } from './create.js';
+export * from './types.js';

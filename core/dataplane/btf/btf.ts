@@ -3,11 +3,21 @@ import { readText } from './elf.js';
 
 export type BtfType =
   | { readonly kind: 'void' }
-  | { readonly kind: 'int'; readonly name: string; readonly size: number; readonly encoding: 'unsigned' | 'signed' | 'bool' }
+  | {
+      readonly kind: 'int';
+      readonly name: string;
+      readonly size: number;
+      readonly encoding: 'unsigned' | 'signed' | 'bool';
+    }
   | { readonly kind: 'ptr' | 'const' | 'volatile' | 'restrict'; readonly target: number }
   | { readonly kind: 'typedef'; readonly name: string; readonly target: number }
   | { readonly kind: 'array'; readonly element: number; readonly count: number }
-  | { readonly kind: 'struct' | 'union'; readonly name: string; readonly size: number; readonly members: readonly BtfMember[] }
+  | {
+      readonly kind: 'struct' | 'union';
+      readonly name: string;
+      readonly size: number;
+      readonly members: readonly BtfMember[];
+    }
   | { readonly kind: 'enum'; readonly name: string; readonly size: number; readonly values: readonly BtfEnumerator[] }
   | { readonly kind: 'var'; readonly name: string; readonly target: number }
   | { readonly kind: 'section'; readonly name: string; readonly variables: readonly number[] }
@@ -113,7 +123,10 @@ class TypeReader {
       case Kind.STRUCT:
       case Kind.UNION: {
         const members = Array.from({ length: count }, (_, index) => this.member(at + index * 12, flag));
-        return { type: { kind: kind === Kind.STRUCT ? 'struct' : 'union', name, size: sizeOrType, members }, length: count * 12 };
+        return {
+          type: { kind: kind === Kind.STRUCT ? 'struct' : 'union', name, size: sizeOrType, members },
+          length: count * 12,
+        };
       }
       case Kind.ENUM: {
         const values = Array.from({ length: count }, (_, index) => ({

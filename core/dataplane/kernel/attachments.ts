@@ -69,6 +69,8 @@ export class Attachments {
     const expected = this.programs[direction].id;
     const found = this.hook.programId(link.ifindex, direction);
     if (found === expected) return undefined;
-    return found === undefined ? 'no program of ours is attached' : `program ${found} is attached instead of ${expected}`;
+    return found === undefined
+      ? 'no program of ours is attached'
+      : `program ${found} is attached instead of ${expected}`;
   }
 }

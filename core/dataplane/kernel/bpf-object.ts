@@ -74,7 +74,8 @@ export class BpfObject {
 
   programNames(): string[] {
     const names: string[] = [];
-    for (let program = this.next(null); program; program = this.next(program)) names.push(libbpf().programName(program));
+    for (let program = this.next(null); program; program = this.next(program))
+      names.push(libbpf().programName(program));
     return names;
   }
 

@@ -6,8 +6,8 @@ import type { LinkName } from '../backend.js';
 import { hookTaken, kernelError } from '../errors.js';
 import { programFacts, programFdById } from '../sys/bpf.js';
 import { Errno } from '../sys/errno.js';
-import { closeFd } from '../sys/libc.js';
 import { captureLog, libbpf } from '../sys/libbpf.js';
+import { closeFd } from '../sys/libc.js';
 import type { Direction, Hook } from './hook.js';
 
 const HANDLE = 0x10b;

@@ -188,7 +188,11 @@ export class KernelMap implements RawMap {
   }
 
   private trim(keys: Uint8Array, values: Uint8Array, count: number): RawBatch {
-    return { keys: keys.subarray(0, count * this.keySize), values: values.subarray(0, count * this.value.length), count };
+    return {
+      keys: keys.subarray(0, count * this.keySize),
+      values: values.subarray(0, count * this.value.length),
+      count,
+    };
   }
 
   private *singleReads(): Iterable<RawBatch> {

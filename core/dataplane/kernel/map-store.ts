@@ -148,7 +148,9 @@ export class MapStore {
     const version = errno === 0 ? new DataView(map.value.buffer).getUint32(0, true) : 0;
     map.close();
     if (version === LAYOUT_VERSION) return;
-    throw layoutMismatch(`the maps in ${this.folder} have layout version ${version}, this daemon has ${LAYOUT_VERSION}`);
+    throw layoutMismatch(
+      `the maps in ${this.folder} have layout version ${version}, this daemon has ${LAYOUT_VERSION}`,
+    );
   }
 
   /** Before the first pin, so that no pinned map is without a version. */

@@ -70,7 +70,8 @@ export class MemoryMap implements RawMap {
 
   *batches(): Iterable<RawBatch> {
     const all = isArray(this.type) ? this.arrayEntries() : [...this.entries];
-    for (let start = 0; start < all.length; start += BATCH_ENTRIES) yield this.pack(all.slice(start, start + BATCH_ENTRIES));
+    for (let start = 0; start < all.length; start += BATCH_ENTRIES)
+      yield this.pack(all.slice(start, start + BATCH_ENTRIES));
   }
 
   close(): void {

@@ -27,13 +27,9 @@ const readCall = libc.func('long read(int fd, void *buffer, size_t size)') as Re
   async(fd: number, buffer: Uint8Array, size: number, done: (error: Error | null, result: number) => void): void;
 };
 
-const mountCall = libc.func('int mount(const char *source, const char *target, const char *type, ulong flags, void *data)') as (
-  source: string,
-  target: string,
-  type: string,
-  flags: number,
-  data: null,
-) => number;
+const mountCall = libc.func(
+  'int mount(const char *source, const char *target, const char *type, ulong flags, void *data)',
+) as (source: string, target: string, type: string, flags: number, data: null) => number;
 
 const umountCall = libc.func('int umount2(const char *target, int flags)') as (target: string, flags: number) => number;
 

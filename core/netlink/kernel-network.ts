@@ -1,0 +1,199 @@
+/** The network service over rtnetlink. */
+import {
+  ipAddress,
+  ipFamily,
+  type Logger,
+  LoxilbError,
+  type NetworkAddress,
+  type NetworkChange,
+  type NetworkLink,
+  type NetworkNeighbor,
+  type NetworkRoute,
+} from '@loxilb/sdk';
+import { RawNetlinkSocket } from 'netlink';
+import { ChangeNotifier } from './change-notifier.js';
+import { AF_INET, AF_INET6, decodePreferredSource, RTM } from './decode.js';
+import { dumpAddresses, dumpLinks, dumpNeighbors, dumpRoutes } from './dump.js';
+import { decodeMessages, encodeAttribute, NLM_F_CREATE, NLM_F_EXCL, u32Bytes } from './message.js';
+import { NetlinkError, RequestSocket } from './request-socket.js';
+import { Tables } from './tables.js';
+import type { ClosableNetwork } from './types.js';
+
+/** RTNLGRP_*: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. */
+const GROUPS = [1, 3, 5, 7, 9, 11];
+const NETLINK_ROUTE = 0;
+const RECEIVE_BUFFER = 4 * 1024 * 1024;
+
+const IFA_ADDRESS = 1;
+const IFA_LOCAL = 2;
+const IFA_FLAGS = 8;
+/** No duplicate address detection: the address can be used at once. */
+const IFA_F_NODAD = 0x02;
+const RTA_DST = 1;
+
+const EEXIST = 17;
+const ENODEV = 19;
+const EADDRNOTAVAIL = 99;
+/** Answers that mean: no way there. */
+const NO_ROUTE = new Set([101, 113, 22, 13, 3]);
+
+export class KernelNetwork implements ClosableNetwork {
+  private readonly tables = new Tables();
+  private readonly socket = new RequestSocket();
+  private readonly events = new RawNetlinkSocket(NETLINK_ROUTE);
+  private readonly notifier: ChangeNotifier;
+
+  /** Subscribes first and reads then, so that no change is lost between. */
+  constructor(private readonly log: Logger) {
+    this.notifier = new ChangeNotifier(log);
+    this.events.on('message', (datagram) => this.take(datagram));
+    this.events.on('truncatedMessage', () => this.resync('a notification was cut off'));
+    // ENOBUFS: the kernel had more to tell than the buffer holds.
+    this.events.on('error', (error) => this.resync(error.message));
+    this.events.setRecvBufferSize(RECEIVE_BUFFER);
+    for (const group of GROUPS) this.events.addMembership(group);
+    this.events.unref();
+    this.readAll();
+  }
+
+  links(): readonly NetworkLink[] {
+    return [...this.tables.links.values()];
+  }
+
+  addresses(): readonly NetworkAddress[] {
+    return [...this.tables.addresses.values()];
+  }
+
+  routes(): readonly NetworkRoute[] {
+    return [...this.tables.routes.values()];
+  }
+
+  neighbors(): readonly NetworkNeighbor[] {
+    return [...this.tables.neighbors.values()];
+  }
+
+  refreshLinks(): Promise<readonly NetworkLink[]> {
+    this.tables.replaceLinks(dumpLinks(this.socket));
+    return Promise.resolve(this.links());
+  }
+
+  sourceAddressFor(destination: string): string | undefined {
+    const header = new Uint8Array(12);
+    const address = addressBytes(destination);
+    header[0] = familyNumber(destination);
+    header[1] = address.length * 8;
+    try {
+      const answers = this.socket.request(RTM.GETROUTE, 0, concat(header, encodeAttribute(RTA_DST, address)));
+      return answers.map(decodePreferredSource).find((source) => source !== undefined);
+    } catch (error) {
+      if (error instanceof NetlinkError && NO_ROUTE.has(error.errno)) return undefined;
+      throw error;
+    }
+  }
+
+  addAddress(address: string, interfaceName: string): void {
+    const ifindex = this.findInterface(interfaceName);
+    if (ifindex === undefined) throw interfaceUnknown(interfaceName);
+    this.changeAddress(RTM.NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, ifindex, [EEXIST]);
+  }
+
+  removeAddress(address: string, interfaceName: string): void {
+    const ifindex = this.findInterface(interfaceName);
+    if (ifindex !== undefined) this.changeAddress(RTM.DELADDR, 0, address, ifindex, [EADDRNOTAVAIL, ENODEV]);
+  }
+
+  onChange(listener: (kinds: ReadonlySet<NetworkChange>) => void): () => void {
+    return this.notifier.subscribe(listener);
+  }
+
+  close(): void {
+    this.notifier.close();
+    this.events.close();
+    this.socket.close();
+  }
+
+  private take(datagram: Uint8Array): void {
+    for (const message of decodeMessages(datagram)) {
+      const change = this.tables.apply(message);
+      if (change === undefined) continue;
+      // IPv4 routes that go with a link or an address are not announced.
+      const silent = change === 'link' || message.type === RTM.DELADDR;
+      this.notifier.report(change, silent ? this.readRoutes : undefined);
+    }
+  }
+
+  private readonly readRoutes = (): void => {
+    this.tables.replaceRoutes(dumpRoutes(this.socket));
+    this.notifier.report('route');
+  };
+
+  private readAll(): void {
+    this.tables.replaceLinks(dumpLinks(this.socket));
+    this.tables.replaceAddresses(dumpAddresses(this.socket));
+    this.tables.replaceRoutes(dumpRoutes(this.socket));
+    this.tables.replaceNeighbors(dumpNeighbors(this.socket));
+  }
+
+  private resync(reason: string): void {
+    this.log.warn({ reason }, 'network notifications were lost: reading everything again');
+    this.readAll();
+    for (const kind of ['link', 'address', 'route', 'neighbor'] as const) this.notifier.report(kind);
+  }
+
+  /** By name, also when its notification has not been read yet. */
+  private findInterface(name: string): number | undefined {
+    const find = () => this.links().find((link) => link.name === name)?.ifindex;
+    const known = find();
+    if (known !== undefined) return known;
+    this.tables.replaceLinks(dumpLinks(this.socket));
+    return find();
+  }
+
+  private changeAddress(type: number, flags: number, address: string, ifindex: number, fine: readonly number[]): void {
+    const bytes = addressBytes(address);
+    const header = new DataView(new ArrayBuffer(8));
+    header.setUint8(0, familyNumber(address));
+    header.setUint8(1, bytes.length * 8);
+    header.setUint32(4, ifindex, true);
+    const body = concat(
+      new Uint8Array(header.buffer),
+      encodeAttribute(IFA_LOCAL, bytes),
+      encodeAttribute(IFA_ADDRESS, bytes),
+      encodeAttribute(IFA_FLAGS, u32Bytes(familyNumber(address) === AF_INET6 ? IFA_F_NODAD : 0)),
+    );
+    try {
+      this.socket.request(type, flags, body);
+    } catch (error) {
+      if (error instanceof NetlinkError && fine.includes(error.errno)) return;
+      throw addressRefused(address, error);
+    }
+  }
+}
+
+function familyNumber(address: string): number {
+  return ipFamily(address) === 4 ? AF_INET : AF_INET6;
+}
+
+function addressBytes(address: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  ipAddress.encode(address, new DataView(bytes.buffer), 0);
+  return ipFamily(address) === 4 ? bytes.slice(12) : bytes;
+}
+
+function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(parts));
+}
+
+function interfaceUnknown(name: string): LoxilbError {
+  return new LoxilbError(`there is no interface ${name}`, { code: 'NET_INTERFACE_UNKNOWN', status: 404, value: name });
+}
+
+function addressRefused(address: string, cause: unknown): LoxilbError {
+  return new LoxilbError(`the kernel refused address ${address}`, {
+    code: 'NET_ADDRESS',
+    status: 500,
+    value: address,
+    remedy: 'run as root, with CAP_NET_ADMIN',
+    cause,
+  });
+}
