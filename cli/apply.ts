@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import { CommandError, type CommandSpec } from '@loxilb/sdk/command';
 import { TransportError } from './client.js';
 import type { Session } from './get.js';
-import { findKind } from './registry.js';
 import { errorStream, printFailure } from './result.js';
 import { printLine } from './terminal.js';
+
+/** Finds the command a YAML kind belongs to, asking the daemon for those this client lacks. */
+export type FindKind = (kind: string) => Promise<CommandSpec | undefined>;
 
 /** One object of a configuration file. */
 interface Item {
@@ -13,26 +15,26 @@ interface Item {
 }
 
 /** `apply -f FILE`: every document of the file in order; one that fails does not stop the others. */
-export async function applyFile(session: Session, specs: readonly CommandSpec[], file: string): Promise<boolean> {
-  return report(session, file, await eachItem(session, () => readItems(specs, file), create));
+export async function applyFile(session: Session, findKind: FindKind, file: string): Promise<boolean> {
+  return report(session, file, await eachItem(session, () => readItems(findKind, file), create));
 }
 
 /** `delete -f FILE`: removes what `apply -f FILE` made, last document first. */
-export async function deleteFile(session: Session, specs: readonly CommandSpec[], file: string): Promise<boolean> {
-  const items = async (): Promise<(Item | CommandError)[]> => (await readItems(specs, file)).reverse();
+export async function deleteFile(session: Session, findKind: FindKind, file: string): Promise<boolean> {
+  const items = async (): Promise<(Item | CommandError)[]> => (await readItems(findKind, file)).reverse();
   return report(session, file, await eachItem(session, items, remove));
 }
 
 /** `apply --lb FILE`: a dump of `save` (`{"lbAttr": [...]}`), or the documents `apply -f` takes. */
 export async function applyDump(
   session: Session,
-  specs: readonly CommandSpec[],
+  findKind: FindKind,
   spec: CommandSpec,
   file: string,
 ): Promise<boolean> {
   const items = async (): Promise<(Item | CommandError)[]> => {
     const dump = dumpedEntries(readText(file), spec.envelope);
-    return dump ? dump.map((entry) => ({ spec, body: bodyOf(spec, entry, {}) })) : readItems(specs, file);
+    return dump ? dump.map((entry) => ({ spec, body: bodyOf(spec, entry, {}) })) : readItems(findKind, file);
   };
   return report(session, file, await eachItem(session, items, create));
 }
@@ -87,7 +89,7 @@ async function succeed(
 }
 
 /** The documents of a YAML file; those of an unknown kind as the error to print. */
-async function readItems(specs: readonly CommandSpec[], file: string): Promise<(Item | CommandError)[]> {
+async function readItems(findKind: FindKind, file: string): Promise<(Item | CommandError)[]> {
   const text = readText(file);
   const { parseAllDocuments } = await import('yaml');
   const parsed = parseAllDocuments(text);
@@ -99,19 +101,17 @@ async function readItems(specs: readonly CommandSpec[], file: string): Promise<(
     const [reason = ''] = error.message.split(' at line ');
     throw new CommandError(`Error: Failed to unmarshal File: (yaml: line ${line}: ${reason})`);
   }
-  return documents
-    .map((document) => document.toJS() as unknown)
-    .filter((value) => value !== null)
-    .map((value) => itemOf(specs, value));
+  const values = documents.map((document) => document.toJS() as unknown).filter((value) => value !== null);
+  return Promise.all(values.map((value) => itemOf(findKind, value)));
 }
 
-function itemOf(specs: readonly CommandSpec[], document: unknown): Item | CommandError {
+async function itemOf(findKind: FindKind, document: unknown): Promise<Item | CommandError> {
   if (typeof document !== 'object' || Array.isArray(document)) {
     return new CommandError('Error: Failed to unmarshal File: (a document must have kind and spec)');
   }
   const members = new Map(Object.entries(document as object).map(([key, value]) => [key.toLowerCase(), value]));
   const kind = String(members.get('kind') ?? '');
-  const spec = findKind(specs, kind);
+  const spec = await findKind(kind);
   if (!spec) return new CommandError(`Not Supported\nError: kind '${kind}' is not known`);
   const metadata = (members.get('metadata') ?? {}) as Record<string, unknown>;
   return { spec, body: bodyOf(spec, members.get('spec') ?? {}, metadata) };

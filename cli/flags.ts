@@ -38,7 +38,7 @@ export function flagValues(command: Command): Record<string, FlagValue> {
 function integer(names: string, text: string, [min, max]: readonly [number, number]): number {
   const complain = (why: string): UsageError =>
     new UsageError(
-      `invalid argument "${text}" for "${names}" flag: strconv.Parse${min === 0 ? 'Uint' : 'Int'}: parsing "${text}": ${why}`,
+      `invalid argument "${text}" for "${names}" flag: strconv.Parse${min >= 0 ? 'Uint' : 'Int'}: parsing "${text}": ${why}`,
     );
   if (!/^[+-]?\d+$/.test(text)) throw complain('invalid syntax');
   const value = Number(text);

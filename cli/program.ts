@@ -29,9 +29,9 @@ export interface Program {
 const GLOBAL_FLAGS: readonly (readonly [flag: Flag, range?: readonly [number, number], typeName?: string])[] = [
   [{ name: 'apiserver', short: 's', type: 'string', help: 'Set API server IP address', default: '127.0.0.1' }],
   [{ name: 'output', short: 'o', type: 'string', help: 'Set output layer (ex.) wide, json, yaml' }],
-  [{ name: 'port', short: 'p', type: 'int', help: 'Set API server port number', default: 11111 }, [1, 65535]],
+  [{ name: 'port', short: 'p', type: 'int', help: 'Set API server port number', default: 11111 }, [1, 65535], 'uint16'],
   [{ name: 'protocol', type: 'string', help: 'Set API server http/https', default: 'http' }],
-  [{ name: 'timeout', short: 't', type: 'int', help: 'Set timeout', default: 10 }, [0, 32767]],
+  [{ name: 'timeout', short: 't', type: 'int', help: 'Set timeout', default: 10 }, [0, 32767], 'int16'],
   [{ name: 'token', type: 'string', help: 'Set Token for the API server' }],
 ];
 

@@ -1,12 +1,13 @@
 import type { CommandSpec, FlagValue } from '@loxilb/sdk/command';
 import { type Command, CommanderError } from 'commander';
+import type { FindKind } from './apply.js';
 import { Client, TransportError } from './client.js';
 import { completionScript, SHELLS, type Shell } from './completion.js';
 import { flagValues, normalizeArguments, usageErrorFrom } from './flags.js';
 import { runGet, type Session } from './get.js';
 import { helpText, usageText } from './help.js';
 import { buildProgram, type Handlers, type Program } from './program.js';
-import { COMMANDS } from './registry.js';
+import { COMMANDS, findKind } from './registry.js';
 import { fetchCommands } from './remote.js';
 import { errorStream } from './result.js';
 import { isNear } from './spelling.js';
@@ -102,7 +103,7 @@ class Run {
       get: (spec, flags) => runGet(this.#open(), spec, flags),
       write: (spec, write, args, flags) => runWrite(this.#open(), spec, write, args, flags),
       apply: (flags) => this.#apply(flags),
-      deleteFile: async (file) => (await import('./apply.js')).deleteFile(this.#open(), await this.#allSpecs(), file),
+      deleteFile: async (file) => (await import('./apply.js')).deleteFile(this.#open(), this.#kinds(), file),
       save: (flags) => this.#save(flags),
       version: () => this.#version(),
       help: async (words) => this.#help(words),
@@ -114,17 +115,22 @@ class Run {
     const { file, lb } = flags;
     if (typeof file !== 'string' && typeof lb !== 'string') return this.#noOptions('apply');
     const { applyDump, applyFile } = await import('./apply.js');
-    const specs = await this.#allSpecs();
+    const kinds = this.#kinds();
     let success = true;
-    if (typeof lb === 'string') success = await applyDump(this.#open(), specs, ruleSpec(specs), lb);
-    if (typeof file === 'string') success = (await applyFile(this.#open(), specs, file)) && success;
+    if (typeof lb === 'string') success = await applyDump(this.#open(), kinds, ruleSpec(this.#specs), lb);
+    if (typeof file === 'string') success = (await applyFile(this.#open(), kinds, file)) && success;
     return success;
   }
 
-  /** Built-in commands win over the daemon's description of the same object. */
-  async #allSpecs(): Promise<readonly CommandSpec[]> {
-    const remote = await fetchCommands(this.#open().client);
-    return [...this.#specs, ...remote.filter(({ name }) => !this.#specs.some((spec) => spec.name === name))];
+  /** The daemon is asked for kinds at most once, and only for those this client lacks. */
+  #kinds(): FindKind {
+    let remote: Promise<readonly CommandSpec[]> | undefined;
+    return async (kind) => {
+      const known = findKind(this.#specs, kind);
+      if (known) return known;
+      remote ??= fetchCommands(this.#open().client);
+      return findKind(await remote, kind);
+    };
   }
 
   async #save(flags: Flags): Promise<boolean> {

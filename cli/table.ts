@@ -17,7 +17,7 @@ export function renderTable(
   rows: readonly (readonly string[])[],
   measure: MeasureWidth = (text) => text.length,
 ): string[] {
-  const width: MeasureWidth = (text) => (PLAIN.test(text) ? text.length : measure(text));
+  const width = remembering(measure);
   const head = titles.map((title) => title.split('\n').map(titleText));
   const widths = head.map((lines) => Math.max(...lines.map(width)));
   const body = rows.map((row) => head.map((_, column) => layOut(row[column] ?? '', column, widths, width)));
@@ -26,6 +26,20 @@ export function renderTable(
     `|${widths.map((columns) => '-'.repeat(columns + 2)).join('|')}|`,
     ...body.flatMap((cells) => rowLines(cells, widths, width)),
   ];
+}
+
+/** Unicode widths are slow to find, and names repeat. */
+function remembering(measure: MeasureWidth): MeasureWidth {
+  const known = new Map<string, number>();
+  return (text) => {
+    if (PLAIN.test(text)) return text.length;
+    let columns = known.get(text);
+    if (columns === undefined) {
+      columns = measure(text);
+      known.set(text, columns);
+    }
+    return columns;
+  };
 }
 
 function titleText(title: string): string {

@@ -1,0 +1,281 @@
+import { CommandError, type CommandRequest, type FlagValue } from '@loxilb/sdk/command';
+import { describe, expect, it } from 'vitest';
+import { command } from './command.js';
+
+type Flags = Record<string, FlagValue>;
+
+interface Planned {
+  readonly printed: string[];
+  readonly requests: CommandRequest[];
+  readonly error: string | undefined;
+}
+
+function plan(verb: 'create' | 'delete', args: string[], flags: Flags): Planned {
+  const printed: string[] = [];
+  try {
+    const requests = command[verb]?.plan(args, flags, (line) => printed.push(line)) ?? [];
+    return { printed, requests, error: undefined };
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    return { printed, requests: [], error: error.message };
+  }
+}
+
+interface Body {
+  readonly serviceArguments: Record<string, unknown>;
+  readonly endpoints: { endpointIP: string; targetPort: number; weight: number }[] | null;
+  readonly secondaryIPs: unknown;
+  readonly allowedSources: unknown;
+}
+
+function bodies({ requests }: Planned): Body[] {
+  return requests.map(({ body }) => body as Body);
+}
+
+const two = ['10.0.0.1:1', '10.0.0.2:2'];
+
+describe('create lb', () => {
+  it('sends the body loxicmd always sent', () => {
+    const planned = plan('create', ['192.168.1.10'], {
+      tcp: ['8080:55555'],
+      endpoints: ['192.168.1.31:40', '192.168.1.32:60'],
+      select: 'priority',
+    });
+    expect(planned.printed).toEqual(['ProtoPortpair: map[tcp:[8080:55555]]']);
+    expect(planned.requests).toEqual([
+      {
+        method: 'POST',
+        path: '/config/loadbalancer',
+        body: {
+          serviceArguments: {
+            externalIP: '192.168.1.10',
+            port: 8080,
+            protocol: 'tcp',
+            sel: 2,
+            mode: 0,
+            BGP: false,
+            Monitor: false,
+            inactiveTimeOut: 0,
+            block: 0,
+            proxyprotocolv2: false,
+            egress: false,
+          },
+          secondaryIPs: null,
+          allowedSources: null,
+          endpoints: [
+            { endpointIP: '192.168.1.31', targetPort: 55555, weight: 40, state: '', counter: '' },
+            { endpointIP: '192.168.1.32', targetPort: 55555, weight: 60, state: '', counter: '' },
+          ],
+        },
+      },
+    ]);
+  });
+
+  it('passes every flag on', () => {
+    const [body] = bodies(
+      plan('create', ['1.1.1.1'], {
+        ...{ sctp: ['80:80'], endpoints: two, select: 'lc', mode: 'fullnat', security: 'e2ehttps', bgp: true },
+        ...{ monitor: true, ppv2en: true, egress: true, inatimeout: 30, mark: 10, name: 'web', host: 'a.b/c' },
+        ...{ secips: ['1.1.1.2', '1.1.1.3'], sources: ['10.0.0.0/8'], detachEP: true },
+      }),
+    );
+    expect(body?.serviceArguments).toEqual({
+      ...{ externalIP: '1.1.1.1', port: 80, protocol: 'sctp', sel: 4, mode: 2, security: 2, BGP: true, Monitor: true },
+      ...{ proxyprotocolv2: true, egress: true, inactiveTimeOut: 30, block: 10, name: 'web', host: 'a.b/c', oper: 2 },
+    });
+    expect(body?.secondaryIPs).toEqual([{ secondaryIP: '1.1.1.2' }, { secondaryIP: '1.1.1.3' }]);
+    expect(body?.allowedSources).toEqual([{ prefix: '10.0.0.0/8' }]);
+  });
+
+  it('prefers attaching when both operations are asked for', () => {
+    const flags = { tcp: ['80:80'], endpoints: two, attachEP: true, detachEP: true };
+    expect(bodies(plan('create', ['1.1.1.1'], flags))[0]?.serviceArguments.oper).toBe(1);
+  });
+
+  it('makes one rule per protocol, in the order tcp, udp, sctp, icmp', () => {
+    const planned = plan('create', ['1.1.1.1'], {
+      ...{ icmp: true, sctp: ['3:3'], udp: ['53:53'], tcp: ['80:55555'], endpoints: two },
+    });
+    expect(planned.printed).toEqual(['ProtoPortpair: map[icmp:[0:0] sctp:[3:3] tcp:[80:55555] udp:[53:53]]']);
+    expect(bodies(planned).map(({ serviceArguments }) => [serviceArguments.protocol, serviceArguments.port])).toEqual([
+      ['tcp', 80],
+      ['udp', 53],
+      ['sctp', 3],
+      ['icmp', 0],
+    ]);
+  });
+
+  it.each([
+    { items: ['8080-8081:32015'], port: 8080, portMax: 8081, targets: [32015] },
+    { items: ['8081-8080:32015'], port: 8080, portMax: 8081, targets: [32015] },
+    { items: ['80:8080', '81:8181'], port: 80, portMax: 81, targets: [8080] },
+    { items: ['5000:5201-5203'], port: 5000, portMax: undefined, targets: [5201, 5202, 5203] },
+    { items: ['80:8080', '80:8081'], port: 80, portMax: undefined, targets: [8080, 8081] },
+  ])('reads $items as port $port, portMax $portMax, targets $targets', ({ items, port, portMax, targets }) => {
+    const [body] = bodies(plan('create', ['1.1.1.1'], { tcp: items, endpoints: two }));
+    expect(body?.serviceArguments).toMatchObject({ port, ...(portMax !== undefined && { portMax }) });
+    expect(body?.serviceArguments.portMax).toBe(portMax);
+    expect(body?.endpoints?.map(({ endpointIP, targetPort }) => [endpointIP, targetPort])).toEqual(
+      ['10.0.0.1', '10.0.0.2'].flatMap((ip) => targets.map((target) => [ip, target])),
+    );
+  });
+
+  it('keeps the order and the duplicates of endpoints, and splits IPv6 at the last colon', () => {
+    const [body] = bodies(
+      plan('create', ['2001::1'], { tcp: ['2020:8080'], endpoints: ['4ffe::1:1', '31.31.31.1:2', '4ffe::1:1'] }),
+    );
+    expect(body?.endpoints?.map(({ endpointIP, weight }) => [endpointIP, weight])).toEqual([
+      ['4ffe::1', 1],
+      ['31.31.31.1', 2],
+      ['4ffe::1', 1],
+    ]);
+  });
+
+  it.each<{ title: string; flags: Flags; error: string; ip?: string; silent?: boolean }>([
+    {
+      title: 'a bad address',
+      ip: '1.1.1',
+      flags: {},
+      error: "Error: externel IP '1.1.1' is invalid format",
+      silent: true,
+    },
+    {
+      title: 'secondary addresses without SCTP',
+      flags: { tcp: ['80:80'], secips: ['2.2.2.2'] },
+      error: 'Secondary IPs allowed in SCTP only',
+      silent: true,
+    },
+    {
+      title: 'an unknown selection',
+      flags: { tcp: ['80:80'], select: 'best' },
+      error: "Error: select 'best' is invalid (rr, hash, priority, persist, lc, n2, n3)",
+      silent: true,
+    },
+    {
+      title: 'an endpoint without weight',
+      flags: { tcp: ['80:80'], endpoints: ['10.0.0.1'] },
+      error: "Error: endpoint '10.0.0.1' is invalid format",
+    },
+    {
+      title: 'a weight that is no number',
+      flags: { tcp: ['80:80'], endpoints: ['10.0.0.1:x'] },
+      error: "Error: endpoint's weight 'x' is invalid format",
+    },
+    {
+      title: 'a weight that would wrap',
+      flags: { tcp: ['80:80'], endpoints: ['10.0.0.1:300'] },
+      error: "Error: endpoint's weight '300' is invalid format",
+    },
+    { title: 'a port that is no number', flags: { tcp: ['a:80'] }, error: "Error: port 'a' is not integer" },
+    {
+      title: 'a port that would wrap',
+      flags: { tcp: ['70000:80'] },
+      error: "Error: port '70000' is out of range (0-65535)",
+    },
+    { title: 'a bad target', flags: { tcp: ['80:b'] }, error: "Error: targetPort0 'b' is not integer" },
+    { title: 'a bad start of targets', flags: { tcp: ['80:b-9'] }, error: "Error: targetPort1 'b' is not integer" },
+    { title: 'a bad end of targets', flags: { tcp: ['80:9-b'] }, error: "Error: targetPort2 'b' is not integer" },
+    {
+      title: 'targets that run backwards',
+      flags: { tcp: ['80:9-8'] },
+      error: "Error: targetPort2 '8' <  targetPort2 '9'",
+    },
+    { title: 'no pair at all', flags: { tcp: ['80'] }, error: 'portPair: None specified' },
+    { title: 'three service ports', flags: { tcp: ['1:1', '2:2', '3:3'] }, error: 'portPair: None specified' },
+    {
+      title: 'port translation in dsr mode',
+      flags: { tcp: ['4040:8080'], endpoints: two, mode: 'dsr', select: 'hash' },
+      error: 'Error: No port-translation in dsr mode',
+    },
+    { title: 'no protocol', flags: {}, error: 'Error: no service port: give --tcp, --udp, --sctp or --icmp' },
+  ])('refuses $title', ({ flags, error, ip = '1.1.1.1', silent = false }) => {
+    const planned = plan('create', [ip], flags);
+    expect(planned.error).toBe(error);
+    expect(planned.printed).toHaveLength(silent ? 0 : 1);
+    if (!silent) expect(planned.printed[0]).toMatch(/^ProtoPortpair: map\[.*\]$/);
+  });
+
+  it('complains about further arguments and goes on', () => {
+    const planned = plan('create', ['1.1.1.1', 'x'], { tcp: ['80:80'], endpoints: two });
+    expect(planned.printed[0]).toBe('create lb command get so many args\n[1.1.1.1 x]');
+    expect(planned.requests).toHaveLength(1);
+  });
+});
+
+describe('delete lb', () => {
+  it('names the rule by host, address, port and protocol', () => {
+    const planned = plan('delete', ['1.1.1.1'], { tcp: ['80'], mark: 5, bgp: true });
+    expect(planned.printed).toEqual(['PortNumberList: map[tcp:[80]]']);
+    expect(planned.requests).toEqual([
+      {
+        method: 'DELETE',
+        path: '/config/loadbalancer/hosturl/any/externalipaddress/1.1.1.1/port/80/portmax/0/protocol/tcp?bgp=true&block=5',
+        before: ['subResources: [hosturl any externalipaddress 1.1.1.1 port 80 portmax 0 protocol tcp]'],
+        transportError: 'Error: Failed to delete LoadBalancer(ExternalIP: 1.1.1.1, Protocol:tcp, Port:[80])',
+      },
+    ]);
+  });
+
+  it('takes ranges, icmp, hosts with slashes and IPv6, and removes all protocols', () => {
+    const planned = plan('delete', ['2001::1'], { udp: ['90-80'], icmp: true, host: 'a.io/x y' });
+    expect(planned.printed).toEqual(['PortNumberList: map[icmp:[0 0] udp:[90 80]]']);
+    expect(planned.requests.map(({ path }) => path.replace('/config/loadbalancer/hosturl/a.io%2Fx%20y', ''))).toEqual([
+      '/externalipaddress/2001::1/port/80/portmax/90/protocol/udp?bgp=false&block=0',
+      '/externalipaddress/2001::1/port/0/portmax/0/protocol/icmp?bgp=false&block=0',
+    ]);
+  });
+
+  it('removes by name alone', () => {
+    expect(plan('delete', [], { name: 'web/1', tcp: ['80'] })).toMatchObject({
+      printed: [],
+      requests: [{ method: 'DELETE', path: '/config/loadbalancer/name/web%2F1' }],
+    });
+  });
+
+  it.each<{ args: string[]; flags: Flags; error: string }>([
+    { args: [], flags: {}, error: 'not valid EXTERNAL-IP' },
+    {
+      args: ['1.1.1.1'],
+      flags: { tcp: ['1', '2', '3'] },
+      error: 'Error: Too many ports in list to delete LoadBalancer(ExternalIP: 1.1.1.1, tcp, Port:[1 2 3])',
+    },
+    {
+      args: ['1.1.1.1'],
+      flags: { udp: ['x'] },
+      error: 'Error: Invalid port in list to delete LoadBalancer(ExternalIP: 1.1.1.1,Port:x)',
+    },
+    { args: ['1.1.1.1'], flags: {}, error: 'Error: no service port: give --tcp, --udp, --sctp, --icmp or --name' },
+  ])('refuses $args $flags', ({ args, flags, error }) => {
+    expect(plan('delete', args, flags).error).toBe(error);
+  });
+});
+
+describe('yaml', () => {
+  const spec = {
+    ServiceArguments: {
+      ExternalIP: '1.1.1.1',
+      PORT: 80,
+      portmax: 81,
+      protocol: 'tcp',
+      path: 'a.io',
+      bgp: true,
+      odd: 1,
+    },
+    endpoints: [{ endpointip: '2.2.2.2', targetport: 80, weight: 1 }],
+  };
+
+  it('matches keys whatever their case, and knows the saved names', () => {
+    expect(command.fromYaml?.(spec, {})).toEqual({
+      serviceArguments: { externalIP: '1.1.1.1', port: 80, portMax: 81, protocol: 'tcp', host: 'a.io', BGP: true },
+      endpoints: [{ endpointIP: '2.2.2.2', targetPort: 80, weight: 1 }],
+      secondaryIPs: null,
+      allowedSources: null,
+    });
+  });
+
+  it('deletes what it created', () => {
+    expect(command.deletePath?.(command.fromYaml?.(spec, {}))).toBe(
+      '/config/loadbalancer/hosturl/a.io/externalipaddress/1.1.1.1/port/80/portmax/81/protocol/tcp?bgp=true&block=0',
+    );
+  });
+});
