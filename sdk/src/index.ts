@@ -4,6 +4,8 @@ export * from './command.js';
 export * from './config.js';
 export * from './context.js';
 export * from './contracts.js';
+export * from './default-command.js';
+export * from './delete-by-key.js';
 export * from './descriptor.js';
 export * from './errors.js';
 export * from './ip.js';
