@@ -46,11 +46,11 @@ export function removePin(path: string): void {
   }
 }
 
-/** Paths of the pins in a folder, without its subfolders. */
+/** Paths of the pins in a folder, without its subfolders and the kernel's own `maps.debug` and `progs.debug`. */
 export function listPins(folder: string): string[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => !entry.isDirectory())
+    .filter((entry) => !entry.isDirectory() && !entry.name.includes('.'))
     .map((entry) => join(folder, entry.name));
 }
 

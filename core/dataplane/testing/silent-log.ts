@@ -1,0 +1,3 @@
+import type { Logger } from '@loxilb/sdk';
+
+export const silentLog: Logger = { debug() {}, info() {}, warn() {}, error() {} };
