@@ -15,6 +15,9 @@ export interface FlowFlusher {
 /** Above any service's id, so the next pass ends its flows as it does those of a removed service. */
 const DEAD_SERVICE_ID = 0xffff_ffff;
 
+/** Writes between two turns of the event loop, about a millisecond. */
+const WRITES_PER_TURN = 512;
+
 /**
  * Ends all flows, or those of the services named `serviceName`. Entries are handed to the dead service and the kernel
  * ends them in a pass: deleting them from here would leave the endpoints' flow counts wrong. Half-open flows come
@@ -32,23 +35,28 @@ async function handOver(
   table: FlowTable,
   serviceName: string | undefined,
 ): Promise<void> {
+  const matches = (id: number) => serviceName === undefined || (nameOf(id) || NO_SERVICE) === serviceName;
   for (const batch of dataplane.rawBatches(mapName)) {
-    const matches = (id: number) => serviceName === undefined || (nameOf(id) || NO_SERVICE) === serviceName;
-    const entries = deadEntries(batch, matches);
-    if (entries.length > 0) table.setMany(entries);
-    await nextTurn();
+    for (let from = 0; from < batch.count; from += WRITES_PER_TURN) {
+      handOverPart(batch, from, Math.min(from + WRITES_PER_TURN, batch.count), table, matches);
+      await nextTurn();
+    }
   }
 }
 
-function deadEntries({ keys, values, count }: RawBatch, matches: (id: number) => boolean): [Uint8Array, Uint8Array][] {
-  const entries: [Uint8Array, Uint8Array][] = [];
-  for (let index = 0; index < count; index++) {
-    const value = values.slice(index * ENTRY_SIZE, (index + 1) * ENTRY_SIZE);
-    const view = new DataView(value.buffer);
-    const serviceId = view.getUint32(SERVICE_ID_OFFSET, true);
-    if (!matches(serviceId)) continue;
-    view.setUint32(SERVICE_ID_OFFSET, DEAD_SERVICE_ID, true);
-    entries.push([keys.slice(index * KEY_SIZE, (index + 1) * KEY_SIZE), value]);
+function handOverPart(
+  { keys, values }: RawBatch,
+  from: number,
+  to: number,
+  table: FlowTable,
+  matches: (serviceId: number) => boolean,
+): void {
+  const view = new DataView(values.buffer, values.byteOffset, values.byteLength);
+  for (let index = from; index < to; index++) {
+    const entry = index * ENTRY_SIZE;
+    if (!matches(view.getUint32(entry + SERVICE_ID_OFFSET, true))) continue;
+    view.setUint32(entry + SERVICE_ID_OFFSET, DEAD_SERVICE_ID, true);
+    const key = index * KEY_SIZE;
+    table.set(keys.subarray(key, key + KEY_SIZE), values.subarray(entry, entry + ENTRY_SIZE));
   }
-  return entries;
 }

@@ -20,7 +20,7 @@ export function fakeFlowTable(
     getPerCpu: () => [],
     entries: () => rows.values(),
     entriesPerCpu: () => [],
-    set: (key, value) => void rows.set(String(key), [key, value]),
+    set: (key, value) => void rows.set(String(key), [key.slice(), value.slice()]),
     delete: (key) => rows.delete(String(key)),
     setMany: (entries) => {
       for (const [key, value] of entries) rows.set(String(key), [key, value]);
