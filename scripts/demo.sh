@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 vip=20.20.20.1
 port=2020
 servers=(31.31.31.1 32.32.32.1 33.33.33.1)
-requests=30
+requests=12
 work=/run/llbdemo
 keep=false
 

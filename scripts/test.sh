@@ -10,6 +10,8 @@ all_levels=(check unit unit-24 conformance kernel bpf bpf-newer integration read
 levels=("$@")
 [ $# -gt 0 ] || levels=("${all_levels[@]}")
 
+[ -t 1 ] || export NO_COLOR=1
+
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
 

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Namespace } from './namespace.js';
+import type { Network } from './network.js';
 
 export interface ApiAnswer {
   readonly status: number;
@@ -9,14 +10,17 @@ export interface ApiAnswer {
 }
 
 const basePath = '/netlox/v1';
+let opened = 0;
 
 /** The daemon's REST API, reached from outside its namespace. */
 export class Api {
   private constructor(private readonly socketPath: string) {}
 
-  static async open(netns: Namespace, port: number, socketPath: string): Promise<Api> {
+  static async open({ lb, folder }: Network, port: number): Promise<Api> {
+    opened += 1;
+    const socketPath = join(folder, `api-${opened}.sock`);
     const program = fileURLToPath(new URL('../programs/gateway.mjs', import.meta.url));
-    await netns.spawn('gateway', process.execPath, [program, socketPath, String(port)]).line(/listening/);
+    await lb.spawn('gateway', process.execPath, [program, socketPath, String(port)]).line(/listening/);
     return new Api(socketPath);
   }
 

@@ -54,7 +54,7 @@ export class Daemon {
 
   /** Starts it without waiting. */
   async launch(): Promise<Background> {
-    this.api ??= await Api.open(this.network.lb, this.port, join(this.network.folder, 'api.sock'));
+    this.api ??= await Api.open(this.network, this.port);
     await writeFile(this.configFile, JSON.stringify(this.config(), undefined, 2), { mode: 0o600 });
     this.process = this.network.lb.spawn('loxilb', loxilbProgram, this.arguments(), this.options.env ?? {});
     return this.process;
