@@ -33,7 +33,9 @@ describe('parseObject', () => {
 
   it('reads members, bit fields and negative enumerators', () => {
     const value = layout.types.find((type) => type.kind === 'struct' && type.name === 'sample_value');
-    expect(value?.kind === 'struct' && value.members.map((member) => [member.name, member.bitOffset, member.bitWidth])).toEqual([
+    expect(
+      value?.kind === 'struct' && value.members.map((member) => [member.name, member.bitOffset, member.bitWidth]),
+    ).toEqual([
       ['packets', 0, 0],
       ['parts', 64, 0],
       ['low', 160, 3],

@@ -21,8 +21,9 @@ export function cleanupDataPlane({ bpfDir, log }: CleanupOptions): void {
   for (const path of listPins(join(bpfDir, 'links'))) detachPin(path);
   const pins = [...listPins(join(bpfDir, 'programs')), ...listPins(bpfDir)];
   for (const path of pins) removePin(path);
-  removePinFolder(bpfDir);
+  const gone = removePinFolder(bpfDir);
   log.info({ bpfDir, pins: pins.length }, 'programs detached, pins removed');
+  if (!gone) log.warn({ bpfDir }, 'the folder is in use or holds files of others, and stays');
 }
 
 /** tc filters have no pin: every interface is looked at. */

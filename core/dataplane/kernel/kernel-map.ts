@@ -36,6 +36,8 @@ export class KernelMap implements RawMap {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   private readonly attr = new Uint8Array(32);
+  /** Without the value's address, which this command refuses. */
+  private readonly deleteAttr = this.attr.subarray(0, 16);
   private readonly batchAttr = new DataView(new ArrayBuffer(56));
   private hasBatch = true;
 
@@ -69,7 +71,7 @@ export class KernelMap implements RawMap {
   }
 
   remove(): number {
-    return -bpf(DELETE, this.attr);
+    return -bpf(DELETE, this.deleteAttr);
   }
 
   updateBatch(keys: Uint8Array, values: Uint8Array, count: number): BatchResult {

@@ -54,14 +54,18 @@ export function listPins(folder: string): string[] {
     .map((entry) => join(folder, entry.name));
 }
 
-/** Removes the folder; when a file system is mounted there, unmounts it first. */
-export function removePinFolder(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) rmdirSync(join(folder, entry.name));
+/** Removes the folder; when a file system is mounted there, unmounts it first. False when something is left in it. */
+export function removePinFolder(folder: string): boolean {
+  try {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) rmdirSync(join(folder, entry.name));
+    }
+    if (statSync(folder).dev !== statSync(dirname(folder)).dev) unmount(folder);
+    rmdirSync(folder);
+    return true;
+  } catch {
+    return false;
   }
-  if (statSync(folder).dev !== statSync(dirname(folder)).dev) unmount(folder);
-  rmdirSync(folder);
 }
 
 /** A name the bpf file system takes: interface names may have dots. */
