@@ -99,7 +99,6 @@ export class Daemon {
   #openBroker(): DataPlaneBroker {
     const broker = resolve(this.#container, BROKER);
     this.#undo.push('closing the data plane', () => broker.close());
-    if (broker.backend === 'memory') this.#log.warn('MEMORY DATA PLANE: no packet is forwarded');
     return broker;
   }
 

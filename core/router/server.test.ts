@@ -32,6 +32,7 @@ const schema = z
 type Rule = z.output<typeof schema>;
 
 const programmed = new Map<string, Rule>();
+const ruleKey = ({ serviceArguments: { externalIP, port } }: Rule) => `${externalIP}:${port}`;
 const rules = defineResource<Rule>({
   kind: 'Loadbalancer',
   name: 'loadbalancer',
@@ -39,9 +40,9 @@ const rules = defineResource<Rule>({
   envelope: 'lbAttr',
   summary: 'Service',
   schema,
-  key: ({ serviceArguments: { externalIP, port } }) => `${externalIP}:${port}`,
+  key: ruleKey,
   merge(request, stored) {
-    const key = rules.key(request);
+    const key = ruleKey(request);
     if (request.serviceArguments.name === 'odd') {
       throw new LoxilbError('dsr', { code: 'LB_DSR', status: 200, result: 'Error: Only Hash' });
     }
@@ -58,8 +59,8 @@ const rules = defineResource<Rule>({
     }
     return { key, desired: request };
   },
-  apply: (rule) => void programmed.set(rules.key(rule), rule),
-  remove: (rule) => void programmed.delete(rules.key(rule)),
+  apply: (rule) => void programmed.set(ruleKey(rule), rule),
+  remove: (rule) => void programmed.delete(ruleKey(rule)),
   status: (desired) => desired,
   deletes: [
     { path: '/all', summary: 'Delete all', select: (_args, stored) => [...stored.keys()] },

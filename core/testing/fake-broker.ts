@@ -22,6 +22,7 @@ export function fakeBroker(): DataPlaneBroker {
     load: () => undefined,
     attach: () => undefined,
     detach: () => undefined,
+    retain: () => undefined,
     attached: () => [],
     verifyAttached: () => [],
     bumpGeneration: () => undefined,
