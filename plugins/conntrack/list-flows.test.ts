@@ -18,10 +18,10 @@ function manyFlows(count: number): TestFlow[] {
 }
 
 function lister(fresh: readonly TestFlow[], confirmed: readonly TestFlow[], batchSize?: number) {
-  const tables = { ct_new: fakeFlowTable(fresh, batchSize), ct_flow: fakeFlowTable(confirmed, batchSize) };
+  const tables = { ct_new: fakeFlowTable(fresh), ct_flow: fakeFlowTable(confirmed) };
   const workers = fakeWorkers();
   const lister: FlowLister = {
-    dataplane: fakeRawBatches(tables),
+    dataplane: fakeRawBatches(tables, batchSize),
     confirmed: tables.ct_flow,
     workers,
     serviceName: (id) => (id === 7 ? 'web' : undefined),

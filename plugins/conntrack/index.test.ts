@@ -1,0 +1,76 @@
+import { CONNTRACK, type Conntrack } from '@loxilb/sdk';
+import { createTestContext } from '@loxilb/sdk/testing';
+import { describe, expect, it, vi } from 'vitest';
+import { conntrackConfig } from './config.js';
+import conntrack from './index.js';
+import { guideConnection } from './testing/entries.js';
+import { fakeFlowTable } from './testing/fakes.js';
+
+async function setUp(config: object = {}) {
+  const test = createTestContext({ config: conntrackConfig.parse(config), plugin: 'conntrack' });
+  await conntrack.setup(test.context);
+  const call = async (method: string, query: Record<string, string> = {}): Promise<unknown> => {
+    const operation = test.operations.find((one) => one.method === method);
+    const reply = await operation?.handle({ params: {}, query, body: undefined });
+    if (typeof reply !== 'object' || reply === null || !('stream' in reply)) return reply;
+    let text = '';
+    for await (const chunk of reply.stream as AsyncIterable<Uint8Array | string>) text += Buffer.from(chunk).toString();
+    return JSON.parse(text);
+  };
+  const fill = (map: string) => {
+    for (const [key, value] of fakeFlowTable(guideConnection(7)).entries()) test.maps.get(map)?.set(key, value);
+  };
+  return { test, call, fill, service: test.services.get(CONNTRACK.id) as Conntrack };
+}
+
+describe('the conntrack plugin', () => {
+  it('sizes the tables by flows, two entries each', async () => {
+    const { test } = await setUp({ maxFlows: 2048, newFlows: 1024 });
+    expect([...test.maps.values()].map(({ spec }) => [spec.name, spec.maxEntries])).toEqual([
+      ['ct_flow', 4096],
+      ['ct_new', 2048],
+      ['ct_pass', 2],
+      ['dp_counter', 192],
+    ]);
+    expect(test.features.get('conntrack')).toBe(true);
+  });
+
+  it('lists both tables with the names another plugin gives', async () => {
+    const { call, fill, service } = await setUp();
+    expect(await call('GET')).toEqual({ ctAttr: [] });
+    fill('ct_new');
+    service.setServiceNames((id) => (id === 7 ? 'web' : undefined));
+    expect(await call('GET')).toMatchObject({ ctAttr: [{ servName: 'web' }, { servName: 'web' }] });
+    expect(await call('GET', { servName: 'other' })).toEqual({ ctAttr: [] });
+    await expect(call('GET', { protocol: 'ipx' })).rejects.toMatchObject({ status: 400 });
+  });
+
+  it('answers a flush after its pass', async () => {
+    const { call, fill, service } = await setUp();
+    fill('ct_flow');
+    const passed = vi.fn();
+    service.onPass(passed);
+    expect(await call('DELETE')).toEqual({ result: 'Success' });
+    expect(passed).toHaveBeenCalledTimes(1);
+  });
+
+  it('purges services with one pass for many callers, and none for no service', async () => {
+    const { service } = await setUp();
+    const passed = vi.fn();
+    service.onPass(passed);
+    await service.purgeServices([]);
+    expect(passed).not.toHaveBeenCalled();
+    await Promise.all([service.purgeServices([1]), service.purgeServices([2]), service.purgeServices([3, 4])]);
+    expect(passed).toHaveBeenCalledTimes(2);
+  });
+
+  it('measures what the last pass left', async () => {
+    const { test, service } = await setUp({ maxFlows: 2048 });
+    await service.purgeServices([1]);
+    const values = Object.fromEntries(
+      await Promise.all(test.metrics.map(async (metric) => [metric.name, await metric.collect()])),
+    );
+    expect(Object.values(values).flat()).toContainEqual({ labels: { table: 'confirmed' }, value: 0 });
+    expect(Object.values(values).flat()).toContainEqual({ value: 4096 });
+  });
+});
