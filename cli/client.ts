@@ -56,7 +56,7 @@ export class Client {
     const agent = secure ? await this.#https() : this.#agent;
     return new Promise((resolve, reject) => {
       const signal = this.#deadline();
-      const fail = (error: unknown): void => reject(this.#explain(method, url, error));
+      const fail = (error: unknown): void => reject(this.explain(method, path, error));
       try {
         send(url, { method, headers, agent, ...(signal && { signal }) }, resolve)
           .on('error', fail)
@@ -72,7 +72,7 @@ export class Client {
     try {
       for await (const chunk of response) chunks.push(chunk as Buffer);
     } catch (error) {
-      throw this.#explain(method, this.#url(path), error);
+      throw this.explain(method, path, error);
     }
     return Buffer.concat(chunks).toString();
   }
@@ -96,9 +96,10 @@ export class Client {
     return this.#secureAgent;
   }
 
-  #explain(method: Method, url: string, error: unknown): TransportError {
+  /** What the user is told when an exchange breaks off. */
+  explain(method: Method, path: string, error: unknown): TransportError {
     const verb = `${method[0]}${method.slice(1).toLowerCase()}`;
-    return new TransportError(`${verb} "${url}": ${reason(error, this.#options)}`, { cause: error });
+    return new TransportError(`${verb} "${this.#url(path)}": ${reason(error, this.#options)}`, { cause: error });
   }
 }
 

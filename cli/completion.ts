@@ -11,7 +11,7 @@ interface Step {
 
 /** A completion script made from the command tree. It holds all words, so that completing asks no daemon. */
 export function completionScript(shell: Shell, program: Command): string {
-  const steps = stepsOf(program, []);
+  const steps = stepsOf(program, [], longFlags(program));
   switch (shell) {
     case 'bash':
       return bash(steps);
@@ -24,13 +24,17 @@ export function completionScript(shell: Shell, program: Command): string {
   }
 }
 
-function stepsOf(command: Command, path: readonly string[]): Step[] {
+function stepsOf(command: Command, path: readonly string[], globals: readonly string[]): Step[] {
   const subcommands = command.commands.map((sub) => sub.name()).sort();
-  const flags = command.options.flatMap(({ long }) => (long ? [long] : [])).sort();
+  const flags = [...new Set([...longFlags(command), ...globals])].sort();
   const shells = command.name() === 'completion' ? SHELLS : [];
   const step = { path, words: [...subcommands, ...shells, ...flags, '--help'] };
   const names = command.commands.map((sub) => [sub, [sub.name(), ...sub.aliases()]] as const);
-  return [step, ...names.flatMap(([sub, words]) => words.flatMap((word) => stepsOf(sub, [...path, word])))];
+  return [step, ...names.flatMap(([sub, words]) => words.flatMap((word) => stepsOf(sub, [...path, word], globals)))];
+}
+
+function longFlags(command: Command): string[] {
+  return command.options.flatMap(({ long }) => (long ? [long] : []));
 }
 
 /** Words that are a step of some path; flags and their values are not. */

@@ -1,12 +1,15 @@
-import { finished } from 'node:stream/promises';
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { CommandSpec, FlagValue, GetCommand, RenderedTable, TableSpec } from '@loxilb/sdk/command';
 import type { Client } from './client.js';
+import { readEntries } from './json-entries.js';
 import { JsonIndent } from './json-indent.js';
 import { errorStream, printFailure } from './result.js';
-import { needsUnicodeWidth, renderTable } from './table.js';
+import { Table } from './table.js';
 import { type Output, printLine, type Terminal } from './terminal.js';
 
-/** Lines written at once: large tables must not become one huge string. */
+/** Lines written at once: fewer are slow, all of them are one huge string. */
 const LINES_PER_WRITE = 2000;
 
 export interface Session {
@@ -20,15 +23,27 @@ type Flags = Readonly<Record<string, FlagValue>>;
 /** `get <object>`. True when it was a success. */
 export async function runGet(session: Session, spec: CommandSpec, flags: Flags): Promise<boolean> {
   const { get } = spec;
-  const narrowing = Object.values(flags).some((value) => value !== undefined);
-  const path = pathOf(spec, flags);
-  if (session.output === 'json' && (!narrowing || get?.query !== undefined)) return streamJson(session, spec, path);
-  if (get === undefined && session.output !== 'yaml') return showRendered(session, spec);
-  const body = await fetchJson(session, spec, path);
-  if (body === undefined) return false;
-  if (get?.single) await showSingle(session, get, body);
-  else await showList(session, spec, body as Record<string, unknown>, flags);
-  return true;
+  const { client, terminal, output } = session;
+  const rendered = get === undefined && output !== 'json' && output !== 'yaml';
+  const path = rendered ? renderedPath(spec, output) : pathOf(spec, flags);
+  const response = await client.open('GET', path);
+  if (response.statusCode !== 200) {
+    const text = await client.read('GET', path, response);
+    printFailure(terminal, output, spec, { status: response.statusCode ?? 0, text });
+    return false;
+  }
+  try {
+    if (rendered) await showRendered(session, response);
+    else if (get?.single) await showSingle(session, get, response);
+    else await showList(session, spec, response, flags);
+    return true;
+  } catch (error) {
+    const stream = errorStream(terminal, output);
+    if (error instanceof SyntaxError) {
+      printLine(stream, `Error: Failed to unmarshal HTTP response: (${error.message})`);
+    } else throw client.explain('GET', path, error);
+    return false;
+  }
 }
 
 function pathOf({ path, get }: CommandSpec, flags: Flags): string {
@@ -36,61 +51,44 @@ function pathOf({ path, get }: CommandSpec, flags: Flags): string {
   return `${get?.path ?? `${path}/all`}${query.size > 0 ? `?${query}` : ''}`;
 }
 
-/** The daemon's JSON as it is, indented on the way. */
-async function streamJson({ client, terminal, output }: Session, spec: CommandSpec, path: string): Promise<boolean> {
-  const response = await client.open('GET', path);
-  if (response.statusCode !== 200) {
-    const text = await client.read('GET', path, response);
-    printFailure(terminal, output, spec, { status: response.statusCode ?? 0, text });
-    return false;
-  }
-  const indent = new JsonIndent();
-  response.on('error', (error) => indent.destroy(error));
-  response.pipe(indent).pipe(terminal.stdout, { end: false });
-  try {
-    await finished(indent);
-  } catch (error) {
-    printLine(terminal.stderr, `Error: Failed to read HTTP response: (${(error as Error).message})`);
-    return false;
-  }
-  return true;
+function renderedPath({ name }: CommandSpec, output: Output): string {
+  return `/commands/${encodeURIComponent(name)}/table?wide=${output === 'wide'}`;
 }
 
-/** Undefined after a failure, which has been printed. */
-async function fetchJson(session: Session, spec: CommandSpec, path: string): Promise<unknown> {
-  const { client, terminal, output } = session;
-  const answer = await client.request('GET', path);
-  if (answer.status !== 200) {
-    printFailure(terminal, output, spec, answer);
-    return undefined;
-  }
-  try {
-    return JSON.parse(answer.text);
-  } catch (error) {
-    const reason = (error as SyntaxError).message;
-    printLine(errorStream(terminal, output), `Error: Failed to unmarshal HTTP response: (${reason})`);
-    return undefined;
-  }
+async function showSingle(session: Session, get: GetCommand, response: Readable): Promise<void> {
+  if (session.output === 'json') return indented(session, response);
+  const body: unknown = JSON.parse(await textOf(response));
+  if (session.output === 'yaml') return printYaml(session, [body]);
+  const list = new ListedTable(tableFor(session, get), get);
+  list.add(body);
+  await list.print(session);
 }
 
-async function showSingle(session: Session, get: GetCommand, body: unknown): Promise<void> {
-  if (session.output === 'yaml') await printYaml(session, [body]);
-  else await printTable(session, tableFor(session, get), [body]);
-}
-
-async function showList(
-  session: Session,
-  spec: CommandSpec,
-  body: Readonly<Record<string, unknown>>,
-  flags: Flags,
-): Promise<void> {
+/** Entries are taken one by one as they arrive; JSON without a filter is not even parsed. */
+async function showList(session: Session, spec: CommandSpec, response: Readable, flags: Flags): Promise<void> {
   const { get } = spec;
-  const all = (body[spec.envelope] ?? []) as readonly unknown[];
-  const entries = get?.filter ? all.filter((entry) => get.filter?.(entry as never, flags)) : all;
-  if (session.output === 'json') {
-    printLine(session.terminal.stdout, JSON.stringify({ ...body, [spec.envelope]: entries }, null, 4));
-  } else if (session.output === 'yaml') await printYaml(session, yamlDocuments(spec, entries));
-  else if (get) await printTable(session, tableFor(session, get), sorted(get, entries));
+  const { output, terminal } = session;
+  const narrowing = Object.values(flags).some((value) => value !== undefined);
+  if (output === 'json' && (!narrowing || get?.query !== undefined)) return indented(session, response);
+  const keep = (entry: unknown): boolean => get?.filter?.(entry as never, flags) ?? true;
+  if (get && output !== 'json' && output !== 'yaml') {
+    const list = new ListedTable(tableFor(session, get), get);
+    await readEntries(response, spec.envelope, (entry) => {
+      if (keep(entry)) list.add(entry);
+    });
+    return list.print(session);
+  }
+  const entries: unknown[] = [];
+  await readEntries(response, spec.envelope, (entry) => {
+    if (keep(entry)) entries.push(entry);
+  });
+  if (output === 'json') printLine(terminal.stdout, JSON.stringify({ [spec.envelope]: entries }, null, 4));
+  else await printYaml(session, yamlDocuments(spec, entries));
+}
+
+/** The daemon's JSON as it is, indented on the way. */
+async function indented({ terminal }: Session, response: Readable): Promise<void> {
+  await pipeline(response, new JsonIndent(), terminal.stdout, { end: false });
 }
 
 /** What `apply -f` can read back, where the object can be created; the list as it is where not. */
@@ -108,27 +106,33 @@ function tableFor({ output }: Session, get: GetCommand): TableSpec {
   return (output === 'wide' ? get.wide : undefined) ?? get.narrow;
 }
 
-/** Byte order for texts; entries of equal keys keep the daemon's order. */
-function sorted(get: GetCommand, entries: readonly unknown[]): readonly unknown[] {
-  const shown = get.hide ? entries.filter((entry) => !get.hide?.(entry as never)) : entries;
-  if (!get.sortKey) return shown;
-  return shown
-    .map((entry) => ({ entry, key: get.sortKey?.(entry as never) ?? '' }))
-    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
-    .map(({ entry }) => entry);
-}
+/** Rows of the entries that are shown, in the order of the command's key. */
+class ListedTable {
+  readonly #spec: TableSpec;
+  readonly #get: GetCommand;
+  readonly #cells: readonly ((entry: never) => string)[];
+  readonly #entries: { readonly key: string | number; readonly rows: readonly (readonly string[])[] }[] = [];
 
-async function printTable(session: Session, table: TableSpec, entries: readonly unknown[]): Promise<void> {
-  const cells = table.columns.map(({ value }) => (typeof value === 'function' ? value : memberReader(value ?? '')));
-  const rows = table.rows
-    ? entries.flatMap((entry) => table.rows?.(entry as never) ?? [])
-    : entries.map((entry) => cells.map((cell) => cell(entry as never)));
-  if (rows.length === 0 && !table.titlesWhenEmpty) return;
-  await printRows(
-    session,
-    table.columns.map(({ title }) => title),
-    rows,
-  );
+  constructor(spec: TableSpec, get: GetCommand) {
+    this.#spec = spec;
+    this.#get = get;
+    this.#cells = spec.columns.map(({ value }) => (typeof value === 'function' ? value : memberReader(value ?? '')));
+  }
+
+  add(entry: unknown): void {
+    if (this.#get.hide?.(entry as never)) return;
+    const rows = this.#spec.rows?.(entry as never) ?? [this.#cells.map((cell) => cell(entry as never))];
+    this.#entries.push({ key: this.#get.sortKey?.(entry as never) ?? 0, rows });
+  }
+
+  /** Byte order for texts; entries of equal keys keep the daemon's order. */
+  async print(session: Session): Promise<void> {
+    this.#entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+    const table = new Table(this.#spec.columns.map(({ title }) => title));
+    for (const { rows } of this.#entries) for (const row of rows) table.add(row);
+    this.#entries.length = 0;
+    if (table.size > 0 || this.#spec.titlesWhenEmpty) await printTable(session, table);
+  }
 }
 
 function memberReader(path: string): (entry: never) => string {
@@ -140,23 +144,33 @@ function memberReader(path: string): (entry: never) => string {
   };
 }
 
-async function printRows(
-  { terminal }: Session,
-  titles: readonly string[],
-  rows: readonly (readonly string[])[],
-): Promise<void> {
-  const measure = needsUnicodeWidth(rows) ? (await import('string-width')).default : undefined;
-  const lines = renderTable(titles, rows, measure && ((text) => measure(text)));
-  for (let start = 0; start < lines.length; start += LINES_PER_WRITE) {
-    terminal.stdout.write(`${lines.slice(start, start + LINES_PER_WRITE).join('\n')}\n`);
-  }
+/** A plugin this client was not built with: the daemon lays out the cells. */
+async function showRendered(session: Session, response: Readable): Promise<void> {
+  const { columns, rows } = JSON.parse(await textOf(response)) as RenderedTable;
+  const table = new Table(columns);
+  for (const row of rows) table.add(row);
+  if (table.size > 0) await printTable(session, table);
 }
 
-/** A plugin this client was not built with: the daemon lays out the cells. */
-async function showRendered(session: Session, spec: CommandSpec): Promise<boolean> {
-  const path = `/commands/${encodeURIComponent(spec.name)}/table?wide=${session.output === 'wide'}`;
-  const table = (await fetchJson(session, spec, path)) as RenderedTable | undefined;
-  if (table === undefined) return false;
-  if (table.rows.length > 0) await printRows(session, table.columns, table.rows);
-  return true;
+async function printTable({ terminal }: Session, table: Table): Promise<void> {
+  const measure = table.needsMeasure ? (await import('string-width')).default : undefined;
+  let batch: string[] = [];
+  for (const line of table.lines(measure && ((text) => measure(text)))) {
+    batch.push(line);
+    if (batch.length < LINES_PER_WRITE) continue;
+    await write(terminal.stdout, `${batch.join('\n')}\n`);
+    batch = [];
+  }
+  if (batch.length > 0) await write(terminal.stdout, `${batch.join('\n')}\n`);
+}
+
+/** Waits while the reader of our output is slow. */
+async function write(stream: Writable, text: string): Promise<void> {
+  if (!stream.write(text)) await once(stream, 'drain');
+}
+
+async function textOf(body: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
 }

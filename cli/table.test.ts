@@ -1,6 +1,13 @@
 import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
-import { needsUnicodeWidth, renderTable } from './table.js';
+import { type MeasureWidth, Table } from './table.js';
+
+function renderTable(titles: string[], rows: string[][], measure?: MeasureWidth): string[] {
+  const table = new Table(titles);
+  for (const row of rows) table.add(row);
+  expect(table.needsMeasure).toBe(measure !== undefined);
+  return [...table.lines(measure)];
+}
 
 function table(text: string): string[] {
   return text
@@ -9,7 +16,7 @@ function table(text: string): string[] {
     .filter((line) => line !== '');
 }
 
-describe('renderTable', () => {
+describe('Table', () => {
   it('draws the form of the guide', () => {
     expect(renderTable(['Instance', 'RemoteIP', 'State'], [['llb-inst0', '192.168.1.91', 'BFDUp']])).toEqual(
       table(`
@@ -83,7 +90,6 @@ describe('renderTable', () => {
 
   it('measures East Asian text by columns and keeps control characters off the terminal', () => {
     const rows = [['웹서버'], ['\u001b[31mred'], ['743.777µs']];
-    expect(needsUnicodeWidth(rows)).toBe(true);
     expect(renderTable(['Name'], rows, (text) => stringWidth(text))).toEqual([
       '|   NAME    |',
       '|-----------|',

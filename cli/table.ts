@@ -1,3 +1,5 @@
+import { wrap } from './wrap.js';
+
 /** Single-line cells longer than this are broken at spaces. */
 const WRAP_WIDTH = 30;
 const NUMBER = /^-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?$/;
@@ -6,26 +8,94 @@ const PLAIN = /^[\x20-\x7e\xa0-\u02ff]*$/;
 
 export type MeasureWidth = (text: string) => number;
 
-/** True when a cell has characters whose width needs Unicode tables. */
-export function needsUnicodeWidth(rows: readonly (readonly string[])[]): boolean {
-  return rows.some((row) => row.some((cell) => !PLAIN.test(cell.replaceAll('\n', ''))));
+/**
+ * A table in the form of the Go client, which scripts cut apart with `cut -d'|'` and `grep '^| 1.1.1.1 |'`. Rows are
+ * kept as they come and laid out while they are written: a table of connections can have a million of them.
+ */
+export class Table {
+  readonly #head: readonly (readonly string[])[];
+  readonly #rows: (readonly string[])[] = [];
+  #multiline = false;
+  #unicode = false;
+
+  constructor(titles: readonly string[]) {
+    this.#head = titles.map((title) => title.split('\n').map(titleText));
+  }
+
+  get size(): number {
+    return this.#rows.length;
+  }
+
+  /** Some text is wider or narrower than its length: `lines` wants a measure. */
+  get needsMeasure(): boolean {
+    return this.#unicode;
+  }
+
+  add(row: readonly string[]): void {
+    const last = this.#rows.at(-1);
+    this.#rows.push(
+      this.#head.map((_, column) => {
+        const cell = row[column] ?? '';
+        const above = last?.[column];
+        // Neighbours are often equal: keep one string for both.
+        if (above === cell) return above;
+        return PLAIN.test(cell) ? cell : this.#special(cell);
+      }),
+    );
+  }
+
+  /** Titles first. */
+  *lines(measure: MeasureWidth = (text) => text.length): Iterable<string> {
+    const width: MeasureWidth = this.#unicode ? remembering(measure) : (text) => text.length;
+    const widths = this.#widths(width);
+    yield* cellLines(this.#head, (text, column) => centred(text, widths[column] ?? 0, width));
+    yield `|${widths.map((columns) => '-'.repeat(columns + 2)).join('|')}|`;
+    const align = (text: string, column: number): string => aligned(text, widths[column] ?? 0, width);
+    for (const row of this.#rows) {
+      if (row.some((cell) => this.#isTall(cell))) {
+        const cells = row.map((cell) => this.#cellLines(cell, width));
+        yield* cellLines(cells, align);
+      } else yield joined(row.map(align));
+    }
+  }
+
+  /** Control characters in a name must not reach the terminal. */
+  #special(cell: string): string {
+    if (cell.includes('\n')) this.#multiline = true;
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+    const clean = cell.replace(/[\x00-\x09\x0b-\x1f\x7f-\x9f]/g, '?');
+    if (!PLAIN.test(clean.replaceAll('\n', ''))) this.#unicode = true;
+    return clean;
+  }
+
+  #isTall(cell: string): boolean {
+    return cell.length > WRAP_WIDTH ? true : this.#multiline && cell.includes('\n');
+  }
+
+  #cellLines(cell: string, width: MeasureWidth): readonly string[] {
+    if (!this.#isTall(cell)) return [cell];
+    return cell.includes('\n') ? cell.split('\n') : wrap(cell, WRAP_WIDTH, width);
+  }
+
+  #widths(width: MeasureWidth): number[] {
+    const widths = this.#head.map((lines) => Math.max(...lines.map(width)));
+    for (const row of this.#rows) {
+      for (const [column, cell] of row.entries()) {
+        if (cell.length <= (widths[column] ?? 0) && !this.#unicode) continue;
+        for (const line of this.#cellLines(cell, width)) {
+          widths[column] = Math.max(widths[column] ?? 0, width(line));
+        }
+      }
+    }
+    return widths;
+  }
 }
 
-/** Lines of the table, titles first. `measure` is only asked about text that is not plain. */
-export function renderTable(
-  titles: readonly string[],
-  rows: readonly (readonly string[])[],
-  measure: MeasureWidth = (text) => text.length,
-): string[] {
-  const width = remembering(measure);
-  const head = titles.map((title) => title.split('\n').map(titleText));
-  const widths = head.map((lines) => Math.max(...lines.map(width)));
-  const body = rows.map((row) => head.map((_, column) => layOut(row[column] ?? '', column, widths, width)));
-  return [
-    ...headLines(head, widths, width),
-    `|${widths.map((columns) => '-'.repeat(columns + 2)).join('|')}|`,
-    ...body.flatMap((cells) => rowLines(cells, widths, width)),
-  ];
+function titleText(title: string): string {
+  return title
+    .toUpperCase()
+    .replaceAll('_', ' ')
+    .replace(/(?<!\d)\.|\.(?!\d)/g, ' ');
 }
 
 /** Unicode widths are slow to find, and names repeat. */
@@ -42,56 +112,13 @@ function remembering(measure: MeasureWidth): MeasureWidth {
   };
 }
 
-function titleText(title: string): string {
-  return title
-    .toUpperCase()
-    .replaceAll('_', ' ')
-    .replace(/(?<!\d)\.|\.(?!\d)/g, ' ');
-}
-
-/** The lines of a cell; widens its column. */
-function layOut(cell: string, column: number, widths: number[], width: MeasureWidth): string | readonly string[] {
-  if (PLAIN.test(cell) && cell.length <= WRAP_WIDTH) {
-    if (cell.length > (widths[column] ?? 0)) widths[column] = cell.length;
-    return cell;
-  }
-  const lines = cell.includes('\n') ? cell.split('\n').map(clean) : wrap(clean(cell), width);
-  for (const line of lines) widths[column] = Math.max(widths[column] ?? 0, width(line));
-  return lines;
-}
-
-/** Control characters in a name must not reach the terminal. */
-function clean(line: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
-  return line.replace(/[\x00-\x1f\x7f-\x9f]/g, '?');
-}
-
-function headLines(head: readonly string[][], widths: readonly number[], width: MeasureWidth): string[] {
-  const height = Math.max(...head.map((lines) => lines.length));
-  return Array.from({ length: height }, (_, line) =>
-    joined(head.map((lines, column) => centred(lines[line] ?? '', widths[column] ?? 0, width))),
-  );
-}
-
-function rowLines(
-  cells: readonly (string | readonly string[])[],
-  widths: readonly number[],
-  width: MeasureWidth,
-): string[] {
-  let height = 1;
-  for (const cell of cells) if (typeof cell !== 'string' && cell.length > height) height = cell.length;
-  const lines: string[] = [];
-  for (let line = 0; line < height; line++) {
-    lines.push(
-      joined(
-        cells.map((cell, column) => {
-          const text = typeof cell !== 'string' ? (cell[line] ?? '') : line === 0 ? cell : '';
-          return aligned(text, widths[column] ?? 0, width);
-        }),
-      ),
-    );
-  }
-  return lines;
+/** As many lines as the tallest cell has; shorter ones are blank below. */
+function* cellLines(
+  cells: readonly (readonly string[])[],
+  pad: (text: string, column: number) => string,
+): Iterable<string> {
+  const height = Math.max(...cells.map((lines) => lines.length));
+  for (let line = 0; line < height; line++) yield joined(cells.map((lines, column) => pad(lines[line] ?? '', column)));
 }
 
 function joined(cells: readonly string[]): string {
@@ -107,35 +134,4 @@ function centred(text: string, columns: number, width: MeasureWidth): string {
   const gap = columns - width(text);
   const left = Math.floor(gap / 2);
   return ' '.repeat(left) + text + ' '.repeat(gap - left);
-}
-
-/**
- * Breaks a text at spaces into lines of at most WRAP_WIDTH, or of the longest word. The breaks make the unused widths
- * even: least sum of squares over all lines but the last, the earliest break on a tie.
- */
-function wrap(text: string, width: MeasureWidth): string[] {
-  if (width(text) <= WRAP_WIDTH) return [text];
-  const words = text.split(' ').filter((word) => word !== '');
-  const limit = Math.max(WRAP_WIDTH, ...words.map(width));
-  /** Best cost and end of the line that starts at a word; filled from the last word to the first. */
-  const best: { cost: number; end: number }[] = [];
-  for (let start = words.length - 1; start >= 0; start--) {
-    let choice = { cost: Number.POSITIVE_INFINITY, end: words.length };
-    let length = -1;
-    for (let end = start + 1; end <= words.length; end++) {
-      length += 1 + width(words[end - 1] ?? '');
-      if (length > limit) break;
-      const rest = best[end];
-      const cost = rest ? (limit - length) ** 2 + rest.cost : 0;
-      if (cost < choice.cost || end === words.length) choice = { cost, end };
-    }
-    best[start] = choice;
-  }
-  const lines: string[] = [];
-  for (let start = 0; start < words.length; ) {
-    const end = best[start]?.end ?? words.length;
-    lines.push(words.slice(start, end).join(' '));
-    start = end;
-  }
-  return lines;
 }
