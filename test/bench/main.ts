@@ -82,9 +82,10 @@ async function describeRun() {
   };
 }
 
-/** One changing line on a terminal; nothing where the output is kept. */
+/** One changing line on a terminal; elsewhere nothing, or lines with BENCH_VERBOSE. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+  else if (process.env.BENCH_VERBOSE && text) process.stderr.write(`${process.uptime().toFixed(1)} s: ${text}\n`);
 }
 
 main().catch((error: unknown) => {

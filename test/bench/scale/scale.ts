@@ -17,7 +17,7 @@ const CONNECTIONS = 16;
 /** Two entries each: a table of 2^20 entries is full. */
 const FLOWS = 500_000;
 const IDLE_MS = 10_000;
-const PACKETS = { samples: 9, repeat: 1 << 18, flows: 1 << 16 };
+const PACKETS = { samples: 9, repeat: 1 << 17, flows: 1 << 16 };
 
 type Figures = [name: string, value: string, aim: string][];
 
@@ -30,21 +30,36 @@ export async function measureScale(
   try {
     await buildPacketWorld(scope);
     const wrapper = await buildWrapper(workDir);
-    const figures: Figures = [];
-    progress('a million entries without a daemon');
-    reportFill(figures, await fill({ wrapper, object: OBJECT, flows: FLOWS }));
     const daemon = await Daemon.create(scope, PACKET_NAMESPACE, join(workDir, 'scale'));
-    progress('idle daemon');
-    await measureIdle(figures, daemon);
-    const few = await measureWithRules(daemon, wrapper, progress, 'one service');
-    await measureCreation(figures, daemon, progress);
-    const many = await measureProgram({ wrapper, pinned: pinnedProgram(daemon), ...PACKETS });
-    reportLookup(figures, few, many);
-    progress('restart');
-    await measureRestart(figures, daemon);
-    progress('a million entries');
-    await fill({ wrapper, bpfDir: daemon.bpfDir, flows: FLOWS });
-    await measureListing(figures, daemon, workDir);
+    const pinned = join(daemon.bpfDir, 'programs/tc_ingress');
+    const figures: Figures = [];
+    let few: PacketFigure[] = [];
+    await steps(figures, progress, [
+      ['a full flow table', async () => reportFill(figures, await fill({ wrapper, object: OBJECT, flows: FLOWS }))],
+      ['idle daemon', () => measureIdle(figures, daemon)],
+      [
+        'packets with few services',
+        async () => {
+          for (const rule of packetRules()) await daemon.request('POST', '/config/loadbalancer', rule);
+          few = await measureProgram({ wrapper, pinned, ...PACKETS });
+        },
+      ],
+      [`creating ${SERVICES} services`, () => measureCreation(figures, daemon)],
+      [
+        'packets with many services',
+        async () => {
+          reportLookup(figures, few, await measureProgram({ wrapper, pinned, ...PACKETS }));
+        },
+      ],
+      ['restart', () => measureRestart(figures, daemon)],
+      [
+        'listing a full flow table',
+        async () => {
+          await fill({ wrapper, bpfDir: daemon.bpfDir, flows: FLOWS });
+          await measureListing(figures, daemon, workDir);
+        },
+      ],
+    ]);
     const text = formatTable(['scale', 'measured', 'aim'], figures);
     return { text, data: Object.fromEntries(figures.map(([name, value]) => [name, value])) };
   } finally {
@@ -52,12 +67,26 @@ export async function measureScale(
   }
 }
 
-async function fill(input: FillInput): Promise<FillResult> {
-  return (await runInside(join(HERE, 'fill.ts'), [JSON.stringify(input)])) as FillResult;
+/** One step that fails is a line of the report; the others are measured all the same. */
+async function steps(
+  figures: Figures,
+  progress: (text: string) => void,
+  list: readonly [string, () => Promise<void>][],
+): Promise<void> {
+  for (const [name, step] of list) {
+    progress(name);
+    try {
+      await step();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      process.stderr.write(`bench: ${name}: ${reason}\n`);
+      figures.push([name, 'FAILED', '']);
+    }
+  }
 }
 
-function pinnedProgram(daemon: Daemon): string {
-  return join(daemon.bpfDir, 'programs/tc_ingress');
+async function fill(input: FillInput): Promise<FillResult> {
+  return (await runInside(join(HERE, 'fill.ts'), [JSON.stringify(input)])) as FillResult;
 }
 
 function reportFill(figures: Figures, result: FillResult): void {
@@ -82,19 +111,7 @@ async function measureIdle(figures: Figures, daemon: Daemon): Promise<void> {
   );
 }
 
-async function measureWithRules(
-  daemon: Daemon,
-  wrapper: string,
-  progress: (text: string) => void,
-  what: string,
-): Promise<PacketFigure[]> {
-  progress(`packets with ${what}`);
-  for (const rule of packetRules()) await daemon.request('POST', '/config/loadbalancer', rule);
-  return measureProgram({ wrapper, pinned: pinnedProgram(daemon), ...PACKETS });
-}
-
-async function measureCreation(figures: Figures, daemon: Daemon, progress: (text: string) => void): Promise<void> {
-  progress(`creating ${SERVICES} services`);
+async function measureCreation(figures: Figures, daemon: Daemon): Promise<void> {
   const cpu = cpuNanoseconds(daemon.pid);
   const result = (await runInside(join(HERE, 'rest-load.ts'), ['0', String(SERVICES), String(CONNECTIONS)])) as {
     seconds: number;
