@@ -96,6 +96,11 @@ export class PacketPath {
     return this.run('tc_egress', frame, options, 0);
   }
 
+  /** A packet on its way out that came in by another interface. */
+  egressForwarded(frame: Uint8Array, options: RunOptions, ingressIfindex: number): RunResult {
+    return this.run('tc_egress', frame, options, ingressIfindex);
+  }
+
   /** Counters that are not zero, by name. */
   counters(): Partial<Record<keyof typeof DpCounter, number>> {
     const all = REASONS.map(([name, index]): [string, number] => {

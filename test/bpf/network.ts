@@ -17,7 +17,7 @@ export const CLIENT_SIDE: Device = { name: 'c0', mac: '02:00:00:00:01:01', addre
 export const SERVER_SIDE: Device = { name: 's0', mac: '02:00:00:00:02:01', addresses: ['10.0.2.1', '2001:db8:2::1'] };
 export const NARROW_SIDE: Device = { name: 'm0', mac: '02:00:00:00:03:01', addresses: ['10.0.3.1', '2001:db8:3::1'] };
 export const NARROW_MTU = 1400;
-/** Of a route through the server side whose MTU is below its device's. */
+/** Of a route through the server side, below its device's; locked, or forwarding would not look at it. */
 export const ROUTE_MTU = 1300;
 
 /** MAC address of the host with this number in a device's subnet. */
@@ -58,7 +58,9 @@ export function enterNetwork(): Network {
   const commands = ['link set lo up', ...deviceCommands(CLIENT_SIDE), ...deviceCommands(SERVER_SIDE)];
   commands.push(...deviceCommands(NARROW_SIDE, NARROW_MTU), ...routeCommands());
   execFileSync('ip', ['-batch', '-'], { input: `${commands.join('\n')}\n` });
-  current = { ifindex: (device) => ifindexOf(device === 'lo' ? 'lo' : device.name) };
+  const names = ['lo', CLIENT_SIDE.name, SERVER_SIDE.name, NARROW_SIDE.name];
+  const indexes = new Map(names.map((name) => [name, ifindexOf(name)]));
+  current = { ifindex: (device) => indexes.get(device === 'lo' ? 'lo' : device.name) ?? 0 };
   return current;
 }
 
@@ -89,7 +91,7 @@ function routeCommands(): string[] {
   const routers = SERVER_SIDE.addresses.map((address) => hostAddress(address, ROUTER));
   return [
     ...ROUTED.viaRouter.map((to, index) => `route add ${to} via ${routers[index]}`),
-    ...ROUTED.narrowRoute.map((to, index) => `route add ${to} via ${routers[index]} mtu ${ROUTE_MTU}`),
+    ...ROUTED.narrowRoute.map((to, index) => `route add ${to} via ${routers[index]} mtu lock ${ROUTE_MTU}`),
     ...ROUTED.blackhole.map((to) => `route add blackhole ${to}`),
   ];
 }
