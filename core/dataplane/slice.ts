@@ -2,6 +2,7 @@
 import type { Codec, MapSlice, MapSpec, MapView } from '@loxilb/sdk';
 import { mapError, mapLayout, notLoaded, perCpuOnly } from './errors.js';
 import { isArray, type RawMap } from './raw-map.js';
+import { removePacked, syncArray, syncHash } from './sync.js';
 import { Errno } from './sys/errno.js';
 
 type Entries<K, V> = readonly (readonly [K, V])[];
@@ -92,27 +93,14 @@ export class TypedMap<K, V> implements MapSlice<K, V> {
     keys.forEach((key, index) => {
       this.spec.key.encode(key, view, index * raw.keySize);
     });
-    this.removePacked(packed, keys.length);
+    removePacked(raw, packed);
   }
 
   sync(desired: Entries<K, V>): { written: number; removed: number; kept: number } {
     const { raw } = this.open();
-    const wanted = new Map<string, Uint8Array>();
     const { keys, values } = this.encodeAll(desired);
     refuseOutOfRange(raw, keys, desired.length);
-    for (let index = 0; index < desired.length; index++) {
-      wanted.set(textOf(slot(keys, raw.keySize, index)), slot(values, raw.value.length, index));
-    }
-    const { stale, kept } = this.compare(wanted);
-    this.removePacked(Buffer.from(stale.join(''), 'latin1'), stale.length);
-    const missing = [...wanted];
-    const result = raw.updateBatch(
-      packKeys(missing, raw.keySize),
-      packValues(missing, raw.value.length),
-      missing.length,
-    );
-    if (result.errno !== 0) throw mapError(raw.name, 'write', result.errno);
-    return { written: missing.length, removed: stale.length, kept };
+    return isArray(raw.type) ? syncArray(raw, keys, values) : syncHash(raw, keys, values);
   }
 
   private open(): Bound {
@@ -167,36 +155,6 @@ export class TypedMap<K, V> implements MapSlice<K, V> {
       }
     });
   }
-
-  private removePacked(keys: Uint8Array, count: number): void {
-    const { raw } = this.open();
-    if (count === 0) return;
-    const result = isArray(raw.type)
-      ? raw.updateBatch(keys, new Uint8Array(count * raw.value.length), count)
-      : raw.removeBatch(keys, count);
-    if (result.errno !== 0) throw mapError(raw.name, 'delete', result.errno);
-  }
-
-  /** Takes what is right out of `wanted`; returns the keys that nobody wants. Zero elements of arrays are absent. */
-  private compare(wanted: Map<string, Uint8Array>): { stale: string[]; kept: number } {
-    const { raw } = this.open();
-    const stale: string[] = [];
-    let kept = 0;
-    for (const batch of raw.batches()) {
-      for (let index = 0; index < batch.count; index++) {
-        const text = textOf(slot(batch.keys, raw.keySize, index));
-        const found = slot(batch.values, raw.value.length, index);
-        const want = wanted.get(text);
-        if (!want) {
-          if (!isArray(raw.type) || found.some((byte) => byte !== 0)) stale.push(text);
-        } else if (Buffer.compare(want, found) === 0) {
-          wanted.delete(text);
-          kept++;
-        }
-      }
-    }
-    return { stale, kept };
-  }
 }
 
 interface Bound {
@@ -235,24 +193,4 @@ function viewOf(bytes: Uint8Array): DataView {
 
 function slot(packed: Uint8Array, size: number, index: number): Uint8Array {
   return packed.subarray(index * size, (index + 1) * size);
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-}
-
-function packKeys(entries: readonly (readonly [string, Uint8Array])[], size: number): Uint8Array {
-  const keys = new Uint8Array(entries.length * size);
-  entries.forEach(([key], index) => {
-    keys.set(Buffer.from(key, 'latin1'), index * size);
-  });
-  return keys;
-}
-
-function packValues(entries: readonly (readonly [string, Uint8Array])[], size: number): Uint8Array {
-  const values = new Uint8Array(entries.length * size);
-  entries.forEach(([, value], index) => {
-    values.set(value, index * size);
-  });
-  return values;
 }

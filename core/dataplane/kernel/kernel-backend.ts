@@ -1,6 +1,6 @@
 /** The real data plane: loads the object, adopts what is pinned, attaches programs. */
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { AttachedInterface, KernelProgram, KernelWalk, Logger } from '@loxilb/sdk';
 import type { Backend, LinkName, MapRequest } from '../backend.js';
 import { hookUnavailable, notLoaded } from '../errors.js';
@@ -13,7 +13,7 @@ import { ClsactHook } from './clsact-hook.js';
 import type { Hook } from './hook.js';
 import type { KernelMap } from './kernel-map.js';
 import { MapStore } from './map-store.js';
-import { ensureBpffs, listPins, pinAtomically } from './pins.js';
+import { ensureBpffs, listPins, pinAtomically, removePin } from './pins.js';
 import { probeChecksumIpv6Flag, probeTcx } from './probe.js';
 import { kernelProgram, kernelWalk } from './programs.js';
 import { TcxHook } from './tcx-hook.js';
@@ -117,7 +117,9 @@ export class KernelBackend implements Backend {
   private pinPrograms(object: BpfObject): void {
     const folder = join(this.options.bpfDir, 'programs');
     mkdirSync(folder, { recursive: true });
-    for (const name of object.programNames()) pinAtomically(object.programFd(name), join(folder, name));
+    const names = object.programNames();
+    for (const name of names) pinAtomically(object.programFd(name), join(folder, name));
+    for (const path of listPins(folder)) if (!names.includes(basename(path))) removePin(path);
   }
 
   private createAttachments(object: BpfObject): Attachments {

@@ -1,0 +1,114 @@
+/** The network service against a real kernel, in a network namespace of its own. Needs root. */
+import { execFileSync } from 'node:child_process';
+import type { NetworkChange } from '@loxilb/sdk';
+import koffi from 'koffi';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { silentLog } from '../dataplane/testing/silent-log.js';
+import { createNetwork } from './index.js';
+import type { ClosableNetwork } from './types.js';
+
+const CLONE_NEWNET = 0x40000000;
+
+let network: ClosableNetwork;
+let seen: NetworkChange[];
+
+function run(command: string): void {
+  const [file = '', ...args] = command.split(' ');
+  execFileSync(file, args);
+}
+
+beforeAll(async () => {
+  const unshare = koffi.load('libc.so.6').func('int unshare(int flags)') as (flags: number) => number;
+  if (unshare(CLONE_NEWNET) !== 0) throw new Error('these tests need root: a network namespace could not be made');
+  run('ip link set lo up');
+  run('ip link add nlt0 type veth peer name nlt1');
+  run('ip addr add 10.99.0.1/24 dev nlt0');
+  run('ip link set nlt0 up');
+  run('ip link set nlt1 up');
+  network = await createNetwork({ backend: 'kernel', log: silentLog });
+  network.onChange((kinds) => seen.push(...kinds));
+});
+
+beforeEach(async () => {
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  seen = [];
+});
+
+afterAll(() => network.close());
+
+const addressesOf = (name: string) => {
+  const ifindex = network.links().find((link) => link.name === name)?.ifindex;
+  return network.addresses().flatMap((one) => (one.ifindex === ifindex && one.scope === 0 ? [one.address] : []));
+};
+
+it('knows at once what is there', () => {
+  expect(network.links().map((link) => link.name)).toEqual(expect.arrayContaining(['lo', 'nlt0', 'nlt1']));
+  expect(network.links().find((link) => link.name === 'nlt0')).toMatchObject({
+    kind: 'veth',
+    up: true,
+    ethernet: true,
+  });
+  expect(addressesOf('nlt0')).toEqual(['10.99.0.1']);
+  expect(network.routes().map((route) => route.destination)).toContain('10.99.0.0/24');
+});
+
+it('finds the source address towards a destination', () => {
+  expect(network.sourceAddressFor('10.99.0.77')).toBe('10.99.0.1');
+  expect(network.sourceAddressFor('127.0.0.5')).toBe('127.0.0.1');
+  expect(network.sourceAddressFor('192.0.2.1')).toBeUndefined();
+  expect(network.sourceAddressFor('2001:db8::1')).toBeUndefined();
+});
+
+it('adds and removes host addresses, and repeating is no error', async () => {
+  for (const address of ['10.98.0.1', '2001:db8::5']) {
+    network.addAddress(address, 'nlt0');
+    network.addAddress(address, 'nlt0');
+  }
+  await expect.poll(() => addressesOf('nlt0')).toEqual(['10.99.0.1', '10.98.0.1', '2001:db8::5']);
+  expect(seen).toContain('address');
+  for (const address of ['10.98.0.1', '2001:db8::5']) {
+    network.removeAddress(address, 'nlt0');
+    network.removeAddress(address, 'nlt0');
+  }
+  await expect.poll(() => addressesOf('nlt0')).toEqual(['10.99.0.1']);
+  expect(() => network.addAddress('10.98.0.1', 'ghost')).toThrow(
+    expect.objectContaining({ code: 'NET_INTERFACE_UNKNOWN' }),
+  );
+  expect(() => network.removeAddress('10.98.0.1', 'ghost')).not.toThrow();
+});
+
+it('hears of neighbours, but not of their mere confirmation', async () => {
+  run('ip neigh replace 10.99.0.9 lladdr 02:00:00:00:00:09 dev nlt0 nud reachable');
+  await expect.poll(() => seen).toContain('neighbor');
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  seen = [];
+  run('ip neigh change 10.99.0.9 lladdr 02:00:00:00:00:09 dev nlt0 nud stale');
+  const state = () => network.neighbors().find((one) => one.address === '10.99.0.9')?.state;
+  await expect.poll(state).toBe(4);
+  expect(seen).toEqual([]);
+  run('ip neigh change 10.99.0.9 lladdr 02:00:00:00:00:0a dev nlt0 nud stale');
+  await expect.poll(() => seen).toContain('neighbor');
+});
+
+it('drops routes that go silently with a link', async () => {
+  run('ip route add 10.77.0.0/16 via 10.99.0.9');
+  const has = () => network.routes().some((route) => route.destination === '10.77.0.0/16');
+  await expect.poll(has).toBe(true);
+  run('ip link set nlt0 down');
+  await expect.poll(has).toBe(false);
+  run('ip link set nlt0 up');
+});
+
+it('sees a peer move to another namespace', async () => {
+  run('ip link add nlt2 type veth peer name nlt3');
+  const peer = () => network.links().find((link) => link.name === 'nlt2')?.peerInOtherNamespace;
+  await expect.poll(peer).toBe(false);
+  run('ip netns add loxilb-nlt');
+  try {
+    run('ip link set nlt3 netns loxilb-nlt');
+    await network.refreshLinks();
+    expect(peer()).toBe(true);
+  } finally {
+    run('ip netns del loxilb-nlt');
+  }
+});
