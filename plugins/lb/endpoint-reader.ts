@@ -10,8 +10,7 @@ export function activeReader(maps: Pick<LbMaps, 'endpoint'>, ids: readonly numbe
   const end = highest(ids);
   const active = new Uint8Array(end + 1);
   for (const [id, entry] of maps.endpoint.entries()) {
-    if (id > end) break;
-    active[id] = entry.active;
+    if (id <= end) active[id] = entry.active;
   }
   return (id) => active[id] === 1;
 }
@@ -24,7 +23,7 @@ export function statsReader(maps: Pick<LbMaps, 'stats'>, ids: readonly number[])
   const end = highest(ids);
   const found = new Map<number, LbEndpointStats>();
   for (const [id, perCpu] of maps.stats.entriesPerCpu()) {
-    if (id > end) break;
+    if (id > end) continue;
     const total = sum(perCpu);
     if (total.packets !== 0n) found.set(id, total);
   }

@@ -50,9 +50,10 @@ export default definePlugin({
       stops.push(followNetwork(network, book, () => rules.refreshAddresses(), log));
       stops.push(conntrack.onPass(() => retirement.onPass()));
     });
-    ctx.onStop(() => {
+    ctx.onStop(async () => {
       for (const stop of stops.splice(0)) stop();
       retirement.stop();
+      await state.runs.drain();
     });
   },
 });

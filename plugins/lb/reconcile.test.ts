@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ruleKey } from './model.js';
+import { type Rule, ruleKey } from './model.js';
 import { checkProgrammed } from './testing/check-programmed.js';
-import { body, createWorld, firstKey, slotsSeen, type World } from './testing/world.js';
+import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
 
 let world: World;
 beforeEach(() => {
@@ -11,17 +11,16 @@ beforeEach(() => {
   world.post(body({ externalIP: '2001:db8::1', protocol: 'udp' }, ['2001:db8::2']));
 });
 
-const bytes = ({ maps }: World): unknown => Object.values(maps).map((map) => [...map.snapshot()].sort());
 const endpoint = (address: string) => [...world.maps.endpoint.entries()].find(([, entry]) => entry.addr === address);
 
 describe('a restart', () => {
   it('leaves entries that are right untouched', () => {
-    const before = bytes(world);
-    const operations = world.control.operations;
+    const before = snapshot(world);
+    const operations = world.operations();
     const after = world.restart();
-    expect(bytes(after)).toEqual(before);
+    expect(snapshot(after)).toEqual(before);
     // Whole maps are read in one go each, slots of few services one by one.
-    expect(world.control.operations - operations).toBeLessThan(1021 + 20);
+    expect(world.operations() - operations).toBeLessThan(1021 + 20);
     checkProgrammed(after);
   });
 
@@ -62,9 +61,9 @@ describe('a restart', () => {
   });
 
   it('closes an endpoint that was stored out of its rule', () => {
-    const rule = world.stored.get(firstKey(world)) as { endpoints: unknown[] };
+    const rule = world.stored.get(firstKey(world)) as Rule;
     const [id] = endpoint('10.0.0.2') ?? [0];
-    world.stored.set(firstKey(world), { ...rule, endpoints: rule.endpoints.slice(0, 1) } as never);
+    world.stored.set(firstKey(world), { ...rule, endpoints: rule.endpoints.slice(0, 1) });
     const after = world.restart();
     expect(slotsSeen(after)).toEqual(['10.0.0.1']);
     expect(after.maps.endpoint.get(id)?.active).toBe(0);
@@ -102,11 +101,11 @@ describe('a restart', () => {
 
 describe('service addresses', () => {
   it('are put on lo with the first rule and taken off with the last', () => {
-    expect(world.network.has('20.20.20.1')).toBe(true);
+    expect(hasAddress(world, '20.20.20.1')).toBe(true);
     world.remove(firstKey(world));
-    expect(world.network.has('20.20.20.1')).toBe(true);
+    expect(hasAddress(world, '20.20.20.1')).toBe(true);
     world.remove(firstKey(world));
-    expect(world.network.has('20.20.20.1')).toBe(false);
+    expect(hasAddress(world, '20.20.20.1')).toBe(false);
     expect([...world.maps.vip.entries()]).toEqual([['2001:db8::1', 1]]);
   });
 
@@ -114,27 +113,48 @@ describe('service addresses', () => {
     world.post(body({ externalIP: '192.168.1.1' }));
     const key = [...world.stored.keys()].at(-1) ?? '';
     world.remove(key);
-    expect(world.network.has('192.168.1.1')).toBe(true);
+    expect(hasAddress(world, '192.168.1.1')).toBe(true);
   });
 
   it('are nobody`s business with vipAddresses off or by name', () => {
     const off = createWorld({ vipAddresses: 'off' });
     off.post(body());
     world.post(body({ externalIP: '20.20.20.9', name: 'my-static-rule' }));
-    expect([off.network.has('20.20.20.1'), world.network.has('20.20.20.9')]).toEqual([false, false]);
+    expect([hasAddress(off, '20.20.20.1'), hasAddress(world, '20.20.20.9')]).toEqual([false, false]);
   });
 
   it('come back after a restart when they are gone, and go when nobody wants them', () => {
-    world.network.removeAddress('20.20.20.1');
+    world.network.removeAddress('20.20.20.1', 'lo');
     world.stored.delete([...world.stored.keys()].at(-1) ?? '');
     const after = world.restart();
-    expect([after.network.has('20.20.20.1'), after.network.has('2001:db8::1')]).toEqual([true, false]);
+    expect([hasAddress(after, '20.20.20.1'), hasAddress(after, '2001:db8::1')]).toEqual([true, false]);
     expect([...after.maps.vip.entries()]).toEqual([['20.20.20.1', 1]]);
   });
 
   it('that fail at start do not keep the others from working', () => {
-    world.network.removeAddress('20.20.20.1');
-    world.network.failing.add('20.20.20.1');
+    world.network.removeAddress('20.20.20.1', 'lo');
+    world.refused.add('20.20.20.1');
     checkProgrammed(world.restart());
+  });
+});
+
+describe('ids an earlier daemon had retired', () => {
+  it('are free at once when no flow carries them', () => {
+    world.post(body({ name: 'a' }, ['10.0.0.2']));
+    for (const key of [...world.stored.keys()]) world.remove(key);
+    const after = world.restart();
+    expect(after.retirement.pending).toBe(0);
+    expect([after.state.serviceIds.inUse, after.state.endpointIds.inUse]).toEqual([0, 0]);
+    expect(Object.keys(snapshot(after)).filter((key) => !key.startsWith('slot'))).toEqual([]);
+  });
+
+  it('rest on while flows carry them', () => {
+    const [id] = endpoint('10.0.0.2') ?? [0];
+    world.post(body({ name: 'a' }, ['10.0.0.1']));
+    world.maps.flows.set(id, { active: 3, pending: 0, recount: 0 });
+    const after = world.restart();
+    expect(after.retirement.pending).toBe(1);
+    after.remove(firstKey(after));
+    expect(after.maps.endpoint.get(id)?.addr).toBe('10.0.0.2');
   });
 });

@@ -124,8 +124,10 @@ function adopt(rule: Rule, pinned: Pinned, claimed: Set<number>, { state }: Reco
 interface Leftovers {
   readonly keys: readonly LbServiceKey[];
   readonly runs: readonly SlotRun[];
-  /** Endpoints by service id; the services are in no rule. */
-  readonly services: ReadonlyMap<number, readonly PinnedEndpoint[]>;
+  /** In service until now. Endpoint ids by service id. */
+  readonly serving: ReadonlyMap<number, readonly number[]>;
+  /** Taken out of service by an earlier daemon. */
+  readonly retired: ReadonlyMap<number, readonly number[]>;
   /** Endpoints of services that live on without them. */
   readonly endpoints: readonly PinnedEndpoint[];
 }
@@ -140,18 +142,23 @@ function findLeftovers(
   const kept = new Set(drafts.map(({ id }) => id));
   const wantedKeys = new Set(drafts.map(({ key }) => serviceKeyText(key)));
   const stale = [...pinned.services].filter(([text]) => !wantedKeys.has(text)).map(([, service]) => service);
-  const ids = [...stale.map(({ value }) => value.serviceId), ...pinned.states.keys(), ...pinned.endpoints.keys()];
-  const services = new Map<number, readonly PinnedEndpoint[]>();
+  const serving = new Map<number, readonly number[]>(stale.map(({ value }) => [value.serviceId, []]));
+  const retired = new Map<number, readonly number[]>();
   const endpoints: PinnedEndpoint[] = [];
-  for (const id of new Set(ids)) {
+  for (const id of new Set([...serving.keys(), ...pinned.states.keys(), ...pinned.endpoints.keys()])) {
     const unclaimed = (pinned.endpoints.get(id) ?? []).filter(
       (endpoint) => !claimed.has(endpoint.id) && state.endpointIds.reserve(endpoint.id),
     );
     if (kept.has(id)) endpoints.push(...unclaimed);
-    else if (state.serviceIds.reserve(id)) services.set(id, unclaimed);
+    else if (state.serviceIds.reserve(id))
+      (serving.has(id) ? serving : retired).set(
+        id,
+        unclaimed.map((one) => one.id),
+      );
+    else serving.delete(id);
   }
   const runs = stale.map(({ value }) => runOf(value)).filter((run) => state.runs.reserve(run));
-  return { keys: stale.map(({ key }) => key), runs, services, endpoints };
+  return { keys: stale.map(({ key }) => key), runs, serving, retired, endpoints };
 }
 
 /** Gives the rule what it has not got yet, and notes what the maps lack. */
@@ -214,25 +221,30 @@ function takeId(pool: LbState['serviceIds'], rule: Rule): number {
   });
 }
 
-/** Takes leftovers out of service, and watches their ids until no flow carries them. Returns the entries changed. */
-function retire({ keys, runs, services, endpoints }: Leftovers, parts: ReconcileParts): number {
+/** Takes leftovers out of service, and lets their ids rest until no flow carries them. Returns the entries changed. */
+function retire({ keys, runs, serving, retired, endpoints }: Leftovers, parts: ReconcileParts): number {
   const { maps, state, retirement } = parts;
   if (keys.length > 0) maps.service.deleteMany(keys);
   for (const run of runs) state.runs.retire(run);
-  const ended = [...services.keys()].map((id) => [id, { cursor: 0, idleTicks: 0, alive: 0 }] as const);
+  const ended = [...serving.keys(), ...retired.keys()].map(
+    (id) => [id, { cursor: 0, idleTicks: 0, alive: 0 }] as const,
+  );
   if (ended.length > 0) maps.serviceState.setMany(ended);
-  for (const [id, list] of services)
-    retirement.retireService(
-      id,
-      list.map((endpoint) => endpoint.id),
-    );
-  const left = endpoints.filter(({ entry }) => entry.active !== 0 || entry.weight !== WEIGHT_LEFT);
-  if (left.length > 0) maps.endpoint.setMany(left.map(({ id, entry }) => [id, leftEntry(entry)]));
-  for (const { id, entry } of endpoints) watch(id, entry, parts);
-  return keys.length + ended.length + left.length;
+  for (const [id, endpointIds] of serving) retirement.retireService(id, endpointIds);
+  retirement.adoptServices(retired);
+  return keys.length + ended.length + closeEndpoints(endpoints, parts);
 }
 
-function watch(id: number, entry: LbEndpoint, { state, watchLeaver }: ReconcileParts): void {
+function closeEndpoints(endpoints: readonly PinnedEndpoint[], parts: ReconcileParts): number {
+  const open = endpoints.filter(({ entry }) => entry.weight !== WEIGHT_LEFT);
+  if (open.length > 0) parts.maps.endpoint.setMany(open.map(({ id, entry }) => [id, leftEntry(entry)]));
+  const closed = endpoints.filter(({ entry }) => entry.weight === WEIGHT_LEFT);
+  const resting = new Set(parts.retirement.adoptEndpoints(closed.map(({ id }) => id)));
+  for (const one of [...open, ...closed.filter(({ id }) => resting.has(id))]) watch(one, parts);
+  return open.length;
+}
+
+function watch({ id, entry }: PinnedEndpoint, { state, watchLeaver }: ReconcileParts): void {
   const service = state.byId.get(entry.serviceId);
   if (service === undefined) return;
   const { addr: address, port } = entry;

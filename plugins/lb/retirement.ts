@@ -58,6 +58,30 @@ export class Retirement {
     this.schedule(GRACE_MS);
   }
 
+  /**
+   * Takes over what an earlier daemon had deleted: ids without flows are free at once, the others rest. Endpoint ids by
+   * service id.
+   */
+  adoptServices(services: ReadonlyMap<number, readonly number[]>): void {
+    const idle: number[] = [];
+    for (const [id, endpointIds] of services) {
+      if (endpointIds.some((endpoint) => !this.isIdle(endpoint))) this.retireService(id, endpointIds);
+      else idle.push(id);
+    }
+    if (idle.length > 0)
+      this.free(
+        idle,
+        idle.flatMap((id) => services.get(id) ?? []),
+      );
+  }
+
+  /** The same for endpoints that had left rules which are still there. Returns those that rest. */
+  adoptEndpoints(ids: readonly number[]): number[] {
+    const idle = new Set(ids.filter((id) => this.isIdle(id)));
+    if (idle.size > 0) this.free([], [...idle]);
+    return ids.filter((id) => !idle.has(id));
+  }
+
   /** The endpoint is back in its rule. */
   reclaimEndpoint(id: number): void {
     this.endpoints.delete(id);
@@ -152,28 +176,32 @@ export class Retirement {
       else if (this.isIdle(id)) idle.push(id);
     }
     if (idle.length > 0) {
-      this.clearEndpoints(idle);
+      this.free([], idle);
       for (const id of idle) {
         this.endpoints.get(id)?.freed();
         this.endpoints.delete(id);
       }
-      this.onFree({ services: [], endpoints: idle });
     }
     return waiting;
   }
 
   private freeServices(ids: readonly number[]): void {
     if (ids.length === 0) return;
-    const endpoints = ids.flatMap((id) => this.services.get(id)?.endpointIds ?? []);
-    this.clearEndpoints(endpoints);
-    this.maps.serviceState.deleteMany(ids);
+    this.free(
+      ids,
+      ids.flatMap((id) => this.services.get(id)?.endpointIds ?? []),
+    );
     for (const id of ids) this.services.delete(id);
-    this.onFree({ services: ids, endpoints });
+  }
+
+  private free(services: readonly number[], endpoints: readonly number[]): void {
+    if (endpoints.length > 0) this.clearEndpoints(endpoints);
+    if (services.length > 0) this.maps.serviceState.deleteMany(services);
+    this.onFree({ services, endpoints });
   }
 
   /** The endpoint's entry goes last: while it is there, a new daemon knows that the id is not clean. */
   private clearEndpoints(ids: readonly number[]): void {
-    if (ids.length === 0) return;
     this.maps.stats.deleteMany(ids);
     this.maps.flows.deleteMany(ids);
     this.maps.endpoint.deleteMany(ids);

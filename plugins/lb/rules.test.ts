@@ -3,17 +3,13 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { listRules } from './list-rules.js';
 import { checkProgrammed } from './testing/check-programmed.js';
-import { body, createWorld, firstKey, slotsSeen, type World } from './testing/world.js';
+import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
 
 let world: World;
 beforeEach(() => {
   world = createWorld();
 });
 
-const snapshot = ({ maps, network }: World): unknown => [
-  ...Object.values(maps).map((map) => [...map.snapshot()].sort()),
-  network.local.map(({ address }) => address),
-];
 const idOf = (address: string): number => {
   for (const [id, entry] of world.maps.endpoint.entries())
     if (entry.addr === address && entry.serviceId !== 0) return id;
@@ -83,15 +79,15 @@ describe('a new rule', () => {
   });
 
   it('costs a handful of map operations', () => {
-    const before = world.control.operations;
+    const before = world.operations();
     world.post(body({}, ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4']));
-    expect(world.control.operations - before).toBeLessThanOrEqual(6);
+    expect(world.operations() - before).toBeLessThanOrEqual(6);
   });
 
   it('is refused when another rule has its packets already', () => {
     world.post(body({ privateIP: '10.9.9.9' }));
     expect(codeOf(() => world.post(body({ externalIP: '10.9.9.9' })))).toBe('LB_SERVICE_TAKEN');
-    expect(world.maps.service.snapshot().size).toBe(1);
+    expect([...world.maps.service.entries()]).toHaveLength(1);
   });
 
   it('is refused when ids, endpoints or slots run out', () => {
@@ -119,16 +115,16 @@ describe('a changed rule', () => {
 
   it('does not touch slots or the service when only the timeout differs', () => {
     world.maps.serviceState.set(serviceId(), { cursor: 5, idleTicks: 240 * 953, alive: 1 });
-    const services = world.maps.service.snapshot();
+    const services = [...world.maps.service.entries()];
     world.post(body({ inactiveTimeOut: 30 }));
-    expect(world.maps.service.snapshot()).toEqual(services);
+    expect([...world.maps.service.entries()]).toEqual(services);
     expect(world.maps.serviceState.get(serviceId())).toEqual({ cursor: 5, idleTicks: 30 * 953, alive: 1 });
   });
 
   it('writes no map at all when only the name differs', () => {
-    const before = world.control.operations;
+    const before = world.operations();
     world.post(body({ name: 'web' }));
-    expect(world.control.operations).toBe(before);
+    expect(world.operations()).toBe(before);
     expect(world.rules.serviceName(serviceId())).toBe('web');
   });
 
@@ -162,7 +158,7 @@ describe('a changed rule', () => {
     world.post(body({ privateIP: '10.9.9.9' }));
     expect([...world.maps.service.entries()].map(([key]) => key.addr)).toEqual(['10.9.9.9']);
     expect(serviceId()).toBe(id);
-    expect([world.network.has('20.20.20.1'), world.network.has('10.9.9.9')]).toEqual([false, true]);
+    expect([hasAddress(world, '20.20.20.1'), hasAddress(world, '10.9.9.9')]).toEqual([false, true]);
   });
 });
 
@@ -176,20 +172,19 @@ describe('a failed write', () => {
     ];
     for (const change of changes) {
       for (let write = 1; write < 20; write++) {
-        const before = snapshot(world);
+        const before = [snapshot(world), world.network.addresses()];
         const listed = listRules([...world.stored.values()], world.state, world.maps);
-        world.control.failWrite = write;
+        world.failWrite = write;
         try {
           change();
         } catch {
-          world.control.failWrite = undefined;
-          // Slots no service points at are not state.
-          expect(withoutSlots(snapshot(world))).toEqual(withoutSlots(before));
+          world.failWrite = undefined;
+          expect([snapshot(world), world.network.addresses()]).toEqual(before);
           expect(listRules([...world.stored.values()], world.state, world.maps)).toEqual(listed);
           checkProgrammed(world);
           continue;
         }
-        world.control.failWrite = undefined;
+        world.failWrite = undefined;
         checkProgrammed(world);
         break;
       }
@@ -198,18 +193,12 @@ describe('a failed write', () => {
   });
 
   it('of the service address refuses the rule', () => {
-    world.network.failing.add('20.20.20.1');
+    world.refused.add('20.20.20.1');
     expect(codeOf(() => world.post(body()))).toBe('LB_VIP_ADDRESS');
-    expect(
-      world.maps.service.snapshot().size + world.maps.vip.snapshot().size + world.maps.endpoint.snapshot().size,
-    ).toBe(0);
+    expect(snapshot(world)).toEqual({});
     expect(world.state.serviceIds.inUse + world.state.endpointIds.inUse).toBe(0);
   });
 });
-
-function withoutSlots(state: unknown): unknown {
-  return (state as unknown[]).filter((_, index) => index !== 2);
-}
 
 describe('health', () => {
   beforeEach(() => {
@@ -252,7 +241,7 @@ describe('health', () => {
 describe('a change of addresses', () => {
   it('reaches the endpoints of onearm rules', () => {
     world.post(body({ mode: 1 }));
-    world.network.source = '192.168.1.2';
+    world.network.state.addresses = [{ ifindex: 2, address: '192.168.1.2', prefixLength: 24, family: 4, scope: 0 }];
     world.book.forget();
     world.rules.refreshAddresses();
     expect(world.maps.endpoint.get(idOf('10.0.0.1'))).toMatchObject({ source: '192.168.1.2', self: '192.168.1.2' });
@@ -261,9 +250,9 @@ describe('a change of addresses', () => {
   it('writes nothing when nothing differs', () => {
     world.post(body({ mode: 1 }));
     world.book.forget();
-    const before = world.control.operations;
+    const before = world.operations();
     world.rules.refreshAddresses();
-    expect(world.control.operations).toBe(before);
+    expect(world.operations()).toBe(before);
   });
 });
 
@@ -348,7 +337,7 @@ interface Mutation {
 }
 
 function mutate(current: World, { service, endpoints, failWrite }: Mutation): void {
-  current.control.failWrite = failWrite ?? undefined;
+  current.failWrite = failWrite ?? undefined;
   try {
     current.post(
       body(
@@ -359,5 +348,5 @@ function mutate(current: World, { service, endpoints, failWrite }: Mutation): vo
   } catch {
     // Refused or failed: checked to have changed nothing by what follows.
   }
-  current.control.failWrite = undefined;
+  current.failWrite = undefined;
 }

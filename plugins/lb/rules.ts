@@ -102,8 +102,10 @@ export class LbRules {
 
   /** Ids whose last flow has gone. */
   freed({ services, endpoints }: FreedIds): void {
-    for (const id of services) this.parts.state.serviceIds.release(id);
-    for (const id of endpoints) this.parts.state.endpointIds.release(id);
+    const { state } = this.parts;
+    for (const id of services) state.serviceIds.release(id);
+    for (const id of endpoints) state.endpointIds.release(id);
+    state.runs.releaseDue();
   }
 
   serviceName(id: number): string | undefined {

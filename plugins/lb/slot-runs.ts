@@ -29,7 +29,7 @@ export class SlotRuns {
 
   /** Throws `LB_SLOTS_FULL`. */
   allocate(count: number): SlotRun {
-    this.releaseRetired();
+    this.releaseDue();
     const base = this.allocator.allocate(count);
     if (base !== undefined) return { base, count };
     throw lbError('LB_SLOTS_FULL', `no room for ${count} selection slots, ${this.allocator.available} are free`, {
@@ -42,13 +42,22 @@ export class SlotRuns {
     return this.allocator.reserve(run.base, run.count);
   }
 
-  /** For a run no service ever pointed at. */
+  /** For a run no service points at, and none has for a while. */
   discard(run: SlotRun): void {
+    this.clear([run]);
     this.allocator.release(run.base, run.count);
   }
 
   retire(run: SlotRun): void {
     if (run.count > 0) this.retired.push({ run, freeAt: this.now() + GRACE_MS });
+  }
+
+  /** Before the end: nothing of old runs is left in the map. */
+  async drain(): Promise<void> {
+    const last = this.retired.at(-1);
+    if (last === undefined) return;
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, last.freeAt - this.now())));
+    this.releaseDue();
   }
 
   write(runs: readonly (readonly [SlotRun, readonly number[]])[]): void {
@@ -58,10 +67,19 @@ export class SlotRuns {
     if (entries.length > 0) this.map.setMany(entries);
   }
 
-  private releaseRetired(): void {
+  /** Gives retired runs free whose time has come. */
+  releaseDue(): void {
     const now = this.now();
     let due = 0;
     while (due < this.retired.length && (this.retired[due]?.freeAt ?? 0) <= now) due++;
-    for (const { run } of this.retired.splice(0, due)) this.discard(run);
+    if (due === 0) return;
+    const runs = this.retired.splice(0, due).map(({ run }) => run);
+    this.clear(runs);
+    for (const run of runs) this.allocator.release(run.base, run.count);
+  }
+
+  private clear(runs: readonly SlotRun[]): void {
+    const slots = runs.flatMap(({ base, count }) => Array.from({ length: count }, (_, index) => base + index));
+    if (slots.length > 0) this.map.deleteMany(slots);
   }
 }

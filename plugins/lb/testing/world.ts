@@ -1,20 +1,24 @@
-import type { Logger, Network, NetworkAddress, NetworkChange } from '@loxilb/sdk';
+import type { Logger, NetworkAddress } from '@loxilb/sdk';
+import { createFakeNetwork, type FakeNetwork, MemorySlice } from '@loxilb/sdk/testing';
 import { lbConfig } from '../config.js';
 import { createRules, type LbParts } from '../create-rules.js';
 import { type LbMaps, lbMapSpecs } from '../maps.js';
 import { mergeRule } from '../merge.js';
 import { type Rule, ruleKey } from '../model.js';
 import { lbRequest } from '../schema.js';
-import { FakeMap, type MapControl } from './fake-map.js';
 
-export type FakeMaps = {
-  readonly [N in keyof LbMaps]: LbMaps[N] extends infer M ? M & { snapshot(): Map<string, string> } : never;
-};
+type Slices = ReturnType<typeof createSlices>;
 
 export interface World extends LbParts {
-  readonly maps: FakeMaps;
-  readonly control: MapControl;
+  readonly maps: Slices;
+  /** The n-th map write from now on fails, 1 is the next. Undefined: none does. */
+  failWrite: number | undefined;
+  /** Map operations so far; a batch is one. */
+  operations(): number;
   readonly network: FakeNetwork;
+  /** Addresses `addAddress` refuses. */
+  readonly refused: Set<string>;
+  /** Ids of each purge. */
   readonly purged: number[][];
   /** What the core's store would hold. */
   readonly stored: Map<string, Rule>;
@@ -27,54 +31,41 @@ export interface World extends LbParts {
 
 export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-export class FakeNetwork implements Network {
-  readonly local: NetworkAddress[] = [address('127.0.0.1', 1), address('192.168.1.1', 2)];
-  readonly failing = new Set<string>();
-  source: string | undefined = '192.168.1.1';
-  lookups = 0;
-  private readonly listeners = new Set<(kinds: ReadonlySet<NetworkChange>) => void>();
-
-  links = () => [];
-  routes = () => [];
-  neighbors = () => [];
-  refreshLinks = async () => [];
-
-  addresses(): readonly NetworkAddress[] {
-    return this.local;
-  }
-
-  sourceAddressFor(): string | undefined {
-    this.lookups++;
-    return this.source;
-  }
-
-  addAddress(text: string, interfaceName: string): void {
-    if (this.failing.has(text)) throw new Error('operation not permitted');
-    if (interfaceName === 'lo' && !this.has(text)) this.local.push(address(text, 1));
-  }
-
-  removeAddress(text: string): void {
-    const index = this.local.findIndex((one) => one.address === text);
-    if (index >= 0) this.local.splice(index, 1);
-  }
-
-  onChange(listener: (kinds: ReadonlySet<NetworkChange>) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
-  change(...kinds: NetworkChange[]): void {
-    for (const listener of this.listeners) listener(new Set(kinds));
-  }
-
-  has(text: string): boolean {
-    return this.local.some((one) => one.address === text);
-  }
+function createSlices(specs: ReturnType<typeof lbMapSpecs>, beforeWrite: () => void) {
+  return {
+    service: new MemorySlice(specs.service, new Map(), beforeWrite),
+    serviceState: new MemorySlice(specs.serviceState, new Map(), beforeWrite),
+    slot: new MemorySlice(specs.slot, new Map(), beforeWrite),
+    endpoint: new MemorySlice(specs.endpoint, new Map(), beforeWrite),
+    flows: new MemorySlice(specs.flows, new Map(), beforeWrite),
+    stats: new MemorySlice(specs.stats, new Map(), beforeWrite),
+    vip: new MemorySlice(specs.vip, new Map(), beforeWrite),
+  } satisfies LbMaps;
 }
 
-function address(text: string, ifindex: number): NetworkAddress {
-  const family = text.includes(':') ? 6 : 4;
-  return { ifindex, address: text, prefixLength: family === 4 ? 32 : 128, family, scope: 0 };
+/** A machine at 192.168.1.1. */
+function createNetwork(refused: ReadonlySet<string>): FakeNetwork {
+  const network = createFakeNetwork();
+  network.state.addresses.push({ ifindex: 2, address: '192.168.1.1', prefixLength: 24, family: 4, scope: 0 });
+  network.sourceAddressFor = () => network.state.addresses.find(({ ifindex }) => ifindex === 2)?.address;
+  const { addAddress } = network;
+  network.addAddress = (address, interfaceName) => {
+    if (refused.has(address)) throw new Error('operation not permitted');
+    addAddress(address, interfaceName);
+  };
+  return network;
+}
+
+export function hasAddress({ network }: World, address: string): boolean {
+  return network.addresses().some((one: NetworkAddress) => one.address === address);
+}
+
+/** What the maps hold, as bytes; blank entries of arrays are left out. */
+export function snapshot({ maps }: World): Record<string, string> {
+  const entries = Object.entries(maps).flatMap(([name, { bytes }]) =>
+    [...bytes].map(([key, value]) => [`${name} ${key}`, Buffer.from(value).toString('hex')] as const),
+  );
+  return Object.fromEntries(entries.filter(([, value]) => /[^0]/.test(value)).sort());
 }
 
 interface WorldOptions {
@@ -88,33 +79,37 @@ interface WorldOptions {
 /** Everything of the plugin over maps in memory. */
 export function createWorld(options: WorldOptions = {}): World {
   const config = lbConfig.parse({ maxServices: 64, maxEndpoints: 256, maxSlots: 16_384, ...options });
-  const control: MapControl = { operations: 0, failWrite: undefined };
-  const specs = lbMapSpecs(config);
-  const maps = {
-    service: new FakeMap(specs.service, control),
-    serviceState: new FakeMap(specs.serviceState, control),
-    slot: new FakeMap(specs.slot, control),
-    endpoint: new FakeMap(specs.endpoint, control),
-    flows: new FakeMap(specs.flows, control),
-    stats: new FakeMap(specs.stats, control),
-    vip: new FakeMap(specs.vip, control),
-  };
-  const network = new FakeNetwork();
+  const fault: { write: number | undefined } = { write: undefined };
+  const maps = createSlices(lbMapSpecs(config), () => {
+    if (fault.write === undefined || --fault.write > 0) return;
+    fault.write = undefined;
+    throw new Error('injected');
+  });
+  const refused = new Set<string>();
+  const network = createNetwork(refused);
   const purged: number[][] = [];
   const conntrack = {
     async purgeServices(ids: readonly number[]): Promise<void> {
       purged.push([...ids]);
     },
   };
-  const dataplane = { backend: 'memory' as const, rawBatches: () => maps.slot.rawBatches() };
+  const dataplane = { backend: 'memory' as const, rawBatches: () => [maps.slot.rawBatch()] };
   const start = (stored: Map<string, Rule>): World => {
     const parts = createRules({ config, maps, network, conntrack, dataplane, log: silent });
     parts.reconcile([...stored.values()]);
     return {
       ...parts,
       maps,
-      control,
+      get failWrite() {
+        return fault.write;
+      },
+      set failWrite(write) {
+        fault.write = write;
+      },
+      operations: () =>
+        Object.values(maps).reduce((sum, { calls }) => Object.values(calls).reduce((a, b) => a + b, sum), 0),
       network,
+      refused,
       purged,
       stored,
       post(body) {
