@@ -11,5 +11,7 @@ const volatile bool cfg_lb = true;        /* services */
 const volatile bool cfg_ipv6 = true;      /* IPv6 at all */
 /* The kernel knows BPF_F_IPV6 of bpf_l4_csum_replace (6.16 and stable backports). */
 const volatile bool cfg_csum_ipv6_flag = false;
+/* The kernel has bpf_loop (5.17). */
+const volatile bool cfg_bpf_loop = true;
 /* Ticks after which the cached way out of a flow is looked up again although no change was announced. */
 const volatile __u32 cfg_resolve_ticks = 2 * TICKS_PER_SECOND;

@@ -11,13 +11,13 @@
 #include <linux/tcp.h>
 #include <linux/types.h>
 #include <linux/udp.h>
+#include <stdbool.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-#define barrier_var(var) asm volatile("" : "+r"(var))
 
 /* linux/socket.h is not a UAPI header of its own on every distribution. */
 #define AF_INET 2
@@ -54,4 +54,10 @@ static __always_inline bool ip_is_zero(const struct ip_addr *a)
 static __always_inline __u32 now_ticks(void)
 {
 	return bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+}
+
+/* The same clock for iterators, which may not use the coarse one; that lags by a jiffy at most. */
+static __always_inline __u32 now_ticks_exact(void)
+{
+	return bpf_ktime_get_ns() >> TICK_SHIFT;
 }

@@ -48,6 +48,7 @@ enum ct_flags {
 	CT_REPLY = 1 << 0,     /* this entry is the way back */
 	CT_FROM_LOCAL = 1 << 1, /* the flow began on this machine, through lo */
 	CT_FIN_SEEN = 1 << 2,  /* this direction has sent FIN */
+	CT_PENDING = 1 << 3,   /* lives in ct_new */
 };
 
 /* How packets of a flow leave. */
@@ -76,10 +77,11 @@ struct ct_entry {
 	__u8 smac[6];
 	__u32 oif;
 	/* One's complement differences, new minus old (RFC 1624). */
-	__u16 l3_delta;
-	__u16 addr_delta;
-	__u16 port_delta;
-	__u16 mtu; /* of the way out, 65535 = that or more */
+	__u16 addr_delta; /* addresses: IPv4 header and pseudo header */
+	__u16 port_delta; /* ports or identifier */
+	__u16 mtu;	  /* of the way out, 65535 = that or more */
+	__u8 tcp_wscale;  /* shift of the windows this direction offers, 0 when not agreed */
+	__u8 pad;
 	__u8 state;
 	__u8 way;
 	__u8 flags;
@@ -89,13 +91,11 @@ struct ct_entry {
 	__u32 seen;	  /* ticks of the last packet */
 	__u32 endpoint_id;
 	__u32 tcp_ack;	  /* last acknowledgment this direction sent, host byte order */
-	__u32 tcp_window; /* last window this direction offered, unscaled */
+	__u32 tcp_window; /* last window this direction offered, before scaling */
 
 	__u32 service_id;
 	__u32 tcp_next; /* sequence number after this direction's SYN */
 	__u64 created;	/* CLOCK_MONOTONIC ns */
-	__u8 tcp_wscale;
-	__u8 pad[7];
 };
 
 _Static_assert(sizeof(struct ct_key) == 40, "key is hashed whole: no padding");
@@ -117,6 +117,19 @@ struct {
 	__type(key, struct ct_key);
 	__type(value, struct ct_entry);
 } ct_new SEC(".maps");
+
+/* What a walk over the tables found; index 0 ct_flow, 1 ct_new. The daemon zeroes it before a pass. */
+struct ct_pass {
+	__u32 seen;
+	__u32 expired;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct ct_pass);
+} ct_pass SEC(".maps");
 
 static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct ct_key *key, const struct ct_entry *entry)
 {

@@ -72,6 +72,7 @@ struct {
 struct lb_endpoint {
 	struct ip_addr addr;
 	struct ip_addr source; /* address the endpoint sees as client, zero: the client's own */
+	struct ip_addr self;   /* this machine's address towards the endpoint: source of flows that begin here */
 	__be16 port;
 	__u8 active;
 	__u8 pad;

@@ -97,10 +97,10 @@ export interface CtEntry {
   dmac: Uint8Array;
   smac: Uint8Array;
   oif: number;
-  l3Delta: number;
   addrDelta: number;
   portDelta: number;
   mtu: number;
+  tcpWscale: number;
   state: number;
   way: number;
   flags: number;
@@ -114,7 +114,6 @@ export interface CtEntry {
   serviceId: number;
   tcpNext: number;
   created: bigint;
-  tcpWscale: number;
 }
 export const ctEntry: Codec<CtEntry> = struct(
   {
@@ -127,10 +126,10 @@ export const ctEntry: Codec<CtEntry> = struct(
     dmac: bytes(6),
     smac: bytes(6),
     oif: u32,
-    l3Delta: u16,
     addrDelta: u16,
     portDelta: u16,
     mtu: u16,
+    tcpWscale: u8,
     state: u8,
     way: u8,
     flags: u8,
@@ -144,10 +143,9 @@ export const ctEntry: Codec<CtEntry> = struct(
     serviceId: u32,
     tcpNext: u32,
     created: u64,
-    tcpWscale: u8,
   },
   {
-    size: 128,
+    size: 120,
     offsets: {
       packets: 0,
       bytes: 8,
@@ -158,10 +156,10 @@ export const ctEntry: Codec<CtEntry> = struct(
       dmac: 52,
       smac: 58,
       oif: 64,
-      l3Delta: 68,
-      addrDelta: 70,
-      portDelta: 72,
-      mtu: 74,
+      addrDelta: 68,
+      portDelta: 70,
+      mtu: 72,
+      tcpWscale: 74,
       state: 76,
       way: 77,
       flags: 78,
@@ -175,7 +173,6 @@ export const ctEntry: Codec<CtEntry> = struct(
       serviceId: 104,
       tcpNext: 108,
       created: 112,
-      tcpWscale: 120,
     },
   },
 );

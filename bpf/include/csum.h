@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "config.h"
+
+/* Internet checksum arithmetic, RFC 1071 and RFC 1624 (HC' = ~(~HC + ~m + m')). */
+
+#ifndef BPF_F_IPV6
+#define BPF_F_IPV6 (1ULL << 7)
+#endif
+
+static __always_inline __u16 csum_fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/* Difference new minus old of byte strings whose lengths are multiples of four, folded to 16 bits. */
+static __always_inline __u16 csum_delta(const void *old, __u32 old_len, const void *new, __u32 new_len)
+{
+	return csum_fold(bpf_csum_diff((__be32 *)old, old_len, (__be32 *)new, new_len, 0));
+}
+
+static __always_inline __sum16 csum_apply(__sum16 check, __u32 delta)
+{
+	return ~csum_fold((__u16)~check + delta);
+}
+
+/*
+ * Applies a difference of addresses to an L4 checksum whose pseudo header contains them. The helper knows whether the
+ * checksum is complete or still to be finished by the device, and keeps skb->csum right.
+ */
+static __always_inline long csum_replace_addresses(struct __sk_buff *skb, __u32 off, __u16 delta, __u64 flags, bool v4)
+{
+	long err;
+
+	if (v4)
+		return bpf_l4_csum_replace(skb, off, 0, delta, flags | BPF_F_PSEUDO_HDR);
+	if (cfg_csum_ipv6_flag)
+		return bpf_l4_csum_replace(skb, off, 0, delta, flags | BPF_F_PSEUDO_HDR | BPF_F_IPV6);
+	err = bpf_l4_csum_replace(skb, off, 0, delta, flags | BPF_F_PSEUDO_HDR);
+	/*
+	 * Older kernels take the address change out of skb->csum as if an IPv4 header checksum made up for it; there is
+	 * none in IPv6, so put it back.
+	 */
+	bpf_csum_update(skb, delta);
+	return err;
+}

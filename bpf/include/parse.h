@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "config.h"
+#include "counters.h"
+#include "../maps/conntrack.h"
+
+/*
+ * The only packet parser. Everything else works on struct pkt. Frames start with an Ethernet header; tagged frames are
+ * the business of the VLAN device above and are not parsed.
+ */
+
+#define IP_MF 0x2000
+#define IP_OFFSET 0x1fff
+#define IP_DF 0x4000
+
+/* Longest headers looked at: Ethernet, IPv6 with extension headers, TCP with options. */
+#define PARSE_PULL 192
+/* Extension headers walked before giving up (RFC 8200 orders at most seven). */
+#define PARSE_MAX_EXTENSIONS 6
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+#define ICMP_ECHO_REPLY 0
+#define ICMP_UNREACHABLE 3
+#define ICMP_ECHO_REQUEST 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETER_PROBLEM 12
+#define ICMP6_UNREACHABLE 1
+#define ICMP6_TOO_BIG 2
+#define ICMP6_TIME_EXCEEDED 3
+#define ICMP6_PARAMETER_PROBLEM 4
+#define ICMP6_ECHO_REQUEST 128
+#define ICMP6_ECHO_REPLY 129
+
+struct pkt {
+	struct ct_key key;
+	__u32 l3_len;  /* bytes from the IP header on, without Ethernet padding */
+	__u32 tcp_seq; /* host byte order, as are ack and window */
+	__u32 tcp_ack;
+	__u16 tcp_window;
+	__u16 l4_off; /* from the start of the frame */
+	__u16 l4_hlen;
+	__u8 tcp_flags;
+	__u8 icmp_type;
+	__u8 ttl;
+	bool v4;
+	bool df;	/* may not be fragmented on its way */
+	bool opens_flow; /* a packet that may begin a flow */
+};
+
+enum parse_result {
+	PARSE_FLOW,	  /* struct pkt is complete */
+	PARSE_ICMP_ERROR, /* an ICMP error: addresses and l4_off are set */
+	PARSE_NOT_OURS,
+};
+
+static __always_inline void v4_to_ip(struct ip_addr *out, __be32 address)
+{
+	out->w[0] = 0;
+	out->w[1] = 0;
+	out->w[2] = V4_MAPPED;
+	out->w[3] = address;
+}
+
+static __always_inline int parse_l4(struct pkt *p, void *data, void *end)
+{
+	void *l4 = data + p->l4_off;
+
+	if (p->key.proto == IPPROTO_TCP) {
+		struct tcphdr *tcp = l4;
+
+		if ((void *)(tcp + 1) > end)
+			goto truncated;
+		p->key.sport = tcp->source;
+		p->key.dport = tcp->dest;
+		p->l4_hlen = tcp->doff * 4;
+		if (p->l4_hlen < sizeof(*tcp) || p->l4_off - ETH_HLEN + p->l4_hlen > p->l3_len)
+			goto truncated;
+		p->tcp_flags = ((__u8 *)tcp)[13];
+		p->tcp_seq = bpf_ntohl(tcp->seq);
+		p->tcp_ack = bpf_ntohl(tcp->ack_seq);
+		p->tcp_window = bpf_ntohs(tcp->window);
+		p->opens_flow = (p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+		return PARSE_FLOW;
+	}
+	if (p->key.proto == IPPROTO_UDP) {
+		struct udphdr *udp = l4;
+
+		if ((void *)(udp + 1) > end || p->l4_off - ETH_HLEN + sizeof(*udp) > p->l3_len)
+			goto truncated;
+		p->key.sport = udp->source;
+		p->key.dport = udp->dest;
+		p->l4_hlen = sizeof(*udp);
+		p->opens_flow = true;
+		return PARSE_FLOW;
+	}
+	if (p->key.proto == IPPROTO_ICMP || p->key.proto == IPPROTO_ICMPV6) {
+		__u8 *icmp = l4;
+		__u8 type;
+
+		if (l4 + 8 > end || p->l4_off - ETH_HLEN + 8 > p->l3_len)
+			goto truncated;
+		/* Each family has its own ICMP; the other's number is just an unknown protocol there. */
+		if ((p->key.proto == IPPROTO_ICMP) != p->v4)
+			return PARSE_NOT_OURS;
+		type = icmp[0];
+		p->icmp_type = type;
+		p->l4_hlen = 8;
+		if (p->v4 ? type == ICMP_ECHO_REQUEST || type == ICMP_ECHO_REPLY
+			  : type == ICMP6_ECHO_REQUEST || type == ICMP6_ECHO_REPLY) {
+			p->key.sport = *(__be16 *)(icmp + 4);
+			p->key.dport = p->key.sport;
+			p->opens_flow = type == ICMP_ECHO_REQUEST || type == ICMP6_ECHO_REQUEST;
+			return PARSE_FLOW;
+		}
+		if (p->v4 ? type == ICMP_UNREACHABLE || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETER_PROBLEM
+			  : type >= ICMP6_UNREACHABLE && type <= ICMP6_PARAMETER_PROBLEM)
+			return PARSE_ICMP_ERROR;
+	}
+	return PARSE_NOT_OURS;
+
+truncated:
+	count(PASS_TRUNCATED);
+	return PARSE_NOT_OURS;
+}
+
+static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end, __u32 frame_len)
+{
+	struct iphdr *ip = data + ETH_HLEN;
+	__u32 hlen;
+
+	if ((void *)(ip + 1) > end)
+		goto truncated;
+	hlen = ip->ihl * 4;
+	p->l3_len = bpf_ntohs(ip->tot_len);
+	/* Super-packets over 64 KiB have a length of zero (BIG TCP). */
+	if (unlikely(!p->l3_len && frame_len > 0xffff))
+		p->l3_len = frame_len - ETH_HLEN;
+	if (ip->version != 4 || hlen < sizeof(*ip) || p->l3_len < hlen)
+		goto truncated;
+	v4_to_ip(&p->key.saddr, ip->saddr);
+	v4_to_ip(&p->key.daddr, ip->daddr);
+	p->key.proto = ip->protocol;
+	p->ttl = ip->ttl;
+	p->df = ip->frag_off & bpf_htons(IP_DF);
+	p->v4 = true;
+	p->l4_off = ETH_HLEN + hlen;
+	if (unlikely(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))) {
+		count(PASS_FRAGMENT);
+		return PARSE_NOT_OURS;
+	}
+	return parse_l4(p, data, end);
+
+truncated:
+	count(PASS_TRUNCATED);
+	return PARSE_NOT_OURS;
+}
+
+static __always_inline bool is_extension(__u8 next)
+{
+	/* Not routing headers: they change which destination the checksum and the service are about (RFC 8200 8.1). */
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS;
+}
+
+/* Walks extension headers: the protocol behind them in the upper, its offset in the lower 16 bits, or -1. */
+__noinline int skip_extensions(struct __sk_buff *skb, __u32 next)
+{
+	__u32 off = ETH_HLEN + sizeof(struct ipv6hdr);
+	int i;
+
+	for (i = 0; i < PARSE_MAX_EXTENSIONS; i++) {
+		__u8 extension[2];
+
+		if (!is_extension(next))
+			return next << 16 | off;
+		if (bpf_skb_load_bytes(skb, off, extension, sizeof(extension)))
+			return -1;
+		next = extension[0];
+		off += (extension[1] + 1) * 8;
+		if (off > PARSE_PULL)
+			return -1;
+	}
+	return -1;
+}
+
+static __always_inline int parse_ipv6(struct __sk_buff *skb, struct pkt *p, void *data, void *end, __u32 frame_len)
+{
+	struct ipv6hdr *ip = data + ETH_HLEN;
+	__u32 off = ETH_HLEN + sizeof(*ip);
+	__u8 next;
+
+	if ((void *)(ip + 1) > end || ip->version != 6)
+		goto truncated;
+	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(p->key.saddr));
+	__builtin_memcpy(&p->key.daddr, &ip->daddr, sizeof(p->key.daddr));
+	/* A mapped address never is on the wire; it would pass for IPv4 here (RFC 4942 2.2). */
+	if (unlikely(ip_is_v4(&p->key.saddr) || ip_is_v4(&p->key.daddr)))
+		return PARSE_NOT_OURS;
+	p->l3_len = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	if (unlikely(!ip->payload_len && frame_len > 0xffff))
+		p->l3_len = frame_len - ETH_HLEN;
+	p->ttl = ip->hop_limit;
+	p->df = true;
+	p->v4 = false;
+	next = ip->nexthdr;
+	if (unlikely(is_extension(next))) {
+		int found = skip_extensions(skb, next);
+
+		if (found < 0) {
+			count(PASS_IP_OPTIONS);
+			return PARSE_NOT_OURS;
+		}
+		next = found >> 16;
+		off = found & 0xff;
+	}
+	if (unlikely(next == IPPROTO_FRAGMENT)) {
+		count(PASS_FRAGMENT);
+		return PARSE_NOT_OURS;
+	}
+	p->key.proto = next;
+	p->l4_off = off;
+	return parse_l4(p, data, end);
+
+truncated:
+	count(PASS_TRUNCATED);
+	return PARSE_NOT_OURS;
+}
+
+/*
+ * `p` must be zeroed. Packets that are not parsed are not ours: the kernel gets them untouched. A function of its own,
+ * so that the verifier does not multiply the ways through it with all that follows.
+ */
+__noinline int parse(struct __sk_buff *skb, struct pkt *p)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+
+	if (!p)
+		return PARSE_NOT_OURS;
+
+	/* Drivers may leave headers in page fragments: bring them into reach, once. */
+	if (unlikely(data + ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) > end) &&
+	    skb->len > (__u32)(end - data)) {
+		bpf_skb_pull_data(skb, skb->len < PARSE_PULL ? skb->len : PARSE_PULL);
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+		eth = data;
+	}
+	if ((void *)(eth + 1) > end)
+		return PARSE_NOT_OURS;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		int result = parse_ipv4(p, data, end, skb->len);
+
+		/* The header may not claim more than there is; padding after the end is fine. */
+		return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
+	}
+	if (cfg_ipv6 && eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		int result = parse_ipv6(skb, p, data, end, skb->len);
+
+		return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
+	}
+	return PARSE_NOT_OURS;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The packet path. An overlay on the kernel: what is not ours goes on untouched.
+ *
+ *   parse -> flow lookup -> [established: advance state] -> translate and send
+ *                        -> [none: service -> endpoint -> both directions compiled]
+ */
+#include "../include/types.h"
+#include "../include/config.h"
+#include "../include/counters.h"
+#include "../include/parse.h"
+#include "../include/verdict.h"
+#include "../maps/conntrack.h"
+#include "../maps/dataplane.h"
+#include "../maps/lb.h"
+#include "../stages/conntrack.h"
+#include "../stages/expire.h"
+#include "../stages/forward.h"
+#include "../stages/icmp_error.h"
+#include "../stages/lb.h"
+#include "../stages/reply.h"
+
+static __always_inline int process(struct __sk_buff *skb, const bool egress)
+{
+	struct pkt p = {};
+	struct ct_entry *entry;
+	int verdict;
+
+	switch (parse(skb, &p)) {
+	case PARSE_FLOW:
+		break;
+	case PARSE_ICMP_ERROR:
+		return stage_icmp_error(skb, &p);
+	default:
+		return VERDICT_NEXT;
+	}
+	entry = ct_lookup(&p.key);
+	if (likely(entry))
+		entry = ct_advance(skb, &p, entry);
+	if (unlikely(!entry)) {
+		if (!cfg_lb)
+			return VERDICT_NEXT;
+		verdict = lb_open_flow(skb, &p);
+		if (verdict != VERDICT_CONTINUE)
+			return verdict;
+		entry = bpf_map_lookup_elem(&ct_new, &p.key);
+		if (!entry)
+			return VERDICT_DROP;
+	}
+	return forward(skb, &p, entry, egress);
+}
+
+SEC("tc")
+int tc_ingress(struct __sk_buff *skb)
+{
+	/* For another host, for all hosts, or for a VLAN device above: not for us to route. */
+	if (!cfg_conntrack || skb->pkt_type != 0 || skb->vlan_present)
+		return VERDICT_NEXT;
+	return process(skb, false);
+}
+
+/* Only what begins on this machine: answers of local endpoints, and local clients whose VIP is not on lo. */
+SEC("tc")
+int tc_egress(struct __sk_buff *skb)
+{
+	if (!cfg_conntrack || skb->ingress_ifindex || skb->ifindex == LOOPBACK_IFINDEX)
+		return VERDICT_NEXT;
+	return process(skb, true);
+}
+
+SEC("iter/bpf_map_elem")
+int ct_walk(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return walk_flow(ctx, 0);
+}
+
+SEC("iter/bpf_map_elem")
+int ct_walk_new(struct bpf_iter__bpf_map_elem *ctx)
+{
+	return walk_flow(ctx, 1);
+}
+
+/* Endpoint ids [from, to), at most LB_RECOUNT_MAX of them. */
+struct lb_recount_args {
+	__u32 from;
+	__u32 to;
+};
+
+#define LB_RECOUNT_MAX 4096
+
+/* After a walk over ct_new: the flows it found are the pending ones, whatever was evicted meanwhile. */
+SEC("syscall")
+int lb_recount(struct lb_recount_args *args)
+{
+	__u32 i, id = args->from, to = args->to;
+
+	for (i = 0; i < LB_RECOUNT_MAX; i++, id++) {
+		struct lb_endpoint_flows *flows;
+
+		if (id >= to)
+			break;
+		flows = bpf_map_lookup_elem(&lb_ep_flows, &id);
+		if (!flows)
+			break;
+		flows->pending = flows->recount;
+		flows->recount = 0;
+	}
+	/* Where it stopped: the caller goes on from there until nothing moves. */
+	args->from = id;
+	return 0;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "../include/parse.h"
+#include "../maps/conntrack.h"
+#include "../maps/lb.h"
+
+/*
+ * State machines of flows, and the move of a confirmed flow from ct_new to ct_flow.
+ *
+ * What is off the fast path is in global functions: the verifier looks at each of them once, whatever calls them, and
+ * their pointer arguments have to be checked for it.
+ */
+
+/* What became of the entry a packet was looked up with. */
+enum ct_advance_result {
+	CT_KEPT,
+	CT_MOVED, /* it is in ct_flow now */
+	CT_GONE,  /* the packet is the first of a new flow */
+};
+
+/* Idle times, RFC-free choices of the product (contract: conntrack timeouts); established flows use the service's. */
+#define CT_TCP_TRANSIENT_TICKS (10 * TICKS_PER_SECOND)
+#define CT_UDP_TRANSIENT_TICKS (5 * TICKS_PER_SECOND)
+#define CT_ICMP_TRANSIENT_TICKS (5 * TICKS_PER_SECOND)
+#define CT_DEFAULT_TICKS (240 * TICKS_PER_SECOND)
+
+/* One-way UDP counts as a flow of its own after this many packets, and as established after twice that. */
+#define CT_UDP_UNI_PACKETS 4
+#define CT_UDP_EST_PACKETS 8
+
+static __always_inline void endpoint_flow_confirmed(__u32 endpoint_id)
+{
+	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
+
+	if (!flows)
+		return;
+	if (flows->pending)
+		__sync_fetch_and_add(&flows->pending, -1);
+	__sync_fetch_and_add(&flows->active, 1);
+}
+
+static __always_inline void endpoint_flow_ended(__u32 endpoint_id, bool pending)
+{
+	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
+
+	if (!flows)
+		return;
+	/* Never below zero: an evicted flow may have been taken off by the recount already. */
+	if (pending) {
+		if (flows->pending)
+			__sync_fetch_and_add(&flows->pending, -1);
+	} else if (flows->active) {
+		__sync_fetch_and_add(&flows->active, -1);
+	}
+}
+
+/*
+ * Moves both directions of a confirmed flow to the table that is never evicted; the old entry must not be touched any
+ * more. When the table is full the flow stays where it is and goes on working.
+ */
+__noinline int ct_confirm(const struct pkt *p, struct ct_entry *entry)
+{
+	struct ct_key reverse;
+	struct ct_entry *other;
+
+	if (!p || !entry)
+		return CT_KEPT;
+	ct_reverse_key(&reverse, &p->key, entry);
+	other = bpf_map_lookup_elem(&ct_new, &reverse);
+	if (!other)
+		return CT_KEPT;
+	entry->flags &= ~CT_PENDING;
+	other->flags &= ~CT_PENDING;
+	if (bpf_map_update_elem(&ct_flow, &p->key, entry, BPF_ANY))
+		goto full;
+	if (bpf_map_update_elem(&ct_flow, &reverse, other, BPF_ANY)) {
+		bpf_map_delete_elem(&ct_flow, &p->key);
+		goto full;
+	}
+	endpoint_flow_confirmed(entry->endpoint_id);
+	bpf_map_delete_elem(&ct_new, &p->key);
+	bpf_map_delete_elem(&ct_new, &reverse);
+	count(EVENT_FLOW_CONFIRMED);
+	return CT_MOVED;
+
+full:
+	entry->flags |= CT_PENDING;
+	other->flags |= CT_PENDING;
+	count(EVENT_FLOW_TABLE_FULL);
+	return CT_KEPT;
+}
+
+/* Takes both directions out. */
+static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry *entry)
+{
+	struct ct_key reverse;
+	bool pending = entry->flags & CT_PENDING;
+
+	ct_reverse_key(&reverse, key, entry);
+	endpoint_flow_ended(entry->endpoint_id, pending);
+	if (pending) {
+		bpf_map_delete_elem(&ct_new, &reverse);
+		bpf_map_delete_elem(&ct_new, key);
+	} else {
+		bpf_map_delete_elem(&ct_flow, &reverse);
+		bpf_map_delete_elem(&ct_flow, key);
+	}
+}
+
+#define TCP_OPTION_END 0
+#define TCP_OPTION_NOP 1
+#define TCP_OPTION_WSCALE 3
+#define TCP_MAX_WSCALE 14
+#define TCP_NO_WSCALE 0xff
+#define TCP_MAX_OPTIONS 40
+
+/* Window scale of a SYN (RFC 7323) whose `length` bytes of options are at `off`, or TCP_NO_WSCALE. */
+__noinline int tcp_wscale(struct __sk_buff *skb, __u32 off, __u32 length)
+{
+	__u8 options[TCP_MAX_OPTIONS] = {};
+	__u32 at = 0;
+	int i;
+
+	if (length < 4 || length > sizeof(options))
+		return TCP_NO_WSCALE;
+	/* Options come in words of four bytes; a fixed size keeps the load simple, missing bytes only when at the end. */
+	for (i = 0; i < TCP_MAX_OPTIONS / 4; i++) {
+		if (i * 4 >= length)
+			break;
+		if (bpf_skb_load_bytes(skb, off + i * 4, &options[i * 4], 4))
+			return TCP_NO_WSCALE;
+	}
+	for (i = 0; i < 16; i++) {
+		__u8 kind, size;
+
+		if (at > TCP_MAX_OPTIONS - 3 || at + 2 >= length)
+			return TCP_NO_WSCALE;
+		kind = options[at];
+		if (kind == TCP_OPTION_END)
+			return TCP_NO_WSCALE;
+		if (kind == TCP_OPTION_NOP) {
+			at++;
+			continue;
+		}
+		size = options[at + 1];
+		if (size < 2)
+			return TCP_NO_WSCALE;
+		if (kind == TCP_OPTION_WSCALE) {
+			__u8 scale = options[at + 2];
+
+			return scale > TCP_MAX_WSCALE ? TCP_MAX_WSCALE : scale;
+		}
+		at += size;
+	}
+	return TCP_NO_WSCALE;
+}
+
+static __always_inline __u8 syn_wscale(struct __sk_buff *skb, const struct pkt *p)
+{
+	return tcp_wscale(skb, p->l4_off + sizeof(struct tcphdr), p->l4_hlen - sizeof(struct tcphdr));
+}
+
+/*
+ * A reset ends the flow only when it could come from the peer (RFC 5961 3): in the window the other side last offered,
+ * or, during the handshake, exactly where the answer to it has to be.
+ */
+static __always_inline bool reset_is_valid(const struct pkt *p, const struct ct_entry *entry, const struct ct_entry *other)
+{
+	__u32 window;
+
+	if (!other)
+		return false;
+	if (entry->state == CT_TCP_SYN_SENT) {
+		if (entry->flags & CT_REPLY)
+			return p->tcp_flags & TCP_ACK && p->tcp_ack == other->tcp_next;
+		return p->tcp_seq == entry->tcp_next;
+	}
+	if (entry->state == CT_TCP_SYN_ACK && !(entry->flags & CT_REPLY))
+		return p->tcp_seq == entry->tcp_next;
+	window = other->tcp_window << (other->tcp_wscale & 0xf);
+	return p->tcp_seq - other->tcp_ack <= window;
+}
+
+static __always_inline bool ct_tcp_over(__u8 state)
+{
+	return state == CT_TCP_CLOSED || state == CT_TCP_CLOSED_WAIT || state == CT_TCP_ERR;
+}
+
+/* A window as later segments would have to say it. Windows of SYNs are not scaled (RFC 7323 2.2). */
+static __always_inline __u32 unscale(__u32 window, __u8 wscale)
+{
+	return (window + (1U << wscale) - 1) >> wscale;
+}
+
+/* Windows are scaled only when both sides offered it. `other` is the client's direction. */
+static __always_inline void agree_wscale(struct ct_entry *entry, __u8 offered, struct ct_entry *other)
+{
+	bool agreed = offered != TCP_NO_WSCALE && other->tcp_wscale != TCP_NO_WSCALE;
+
+	entry->tcp_wscale = agreed ? offered : 0;
+	other->tcp_wscale = agreed ? other->tcp_wscale & 0xf : 0;
+	entry->tcp_window = unscale(entry->tcp_window, entry->tcp_wscale & 0xf);
+	other->tcp_window = unscale(other->tcp_window, other->tcp_wscale & 0xf);
+}
+
+/*
+ * Remembers what this direction acknowledged and offered. An acknowledgment of more than was ever offered is forged:
+ * it must not move the window a reset is judged by.
+ */
+static __always_inline void ct_tcp_track(const struct pkt *p, struct ct_entry *entry)
+{
+	if (likely(p->tcp_flags & TCP_ACK && p->tcp_ack - entry->tcp_ack <= entry->tcp_window << (entry->tcp_wscale & 0xf))) {
+		entry->tcp_ack = p->tcp_ack;
+		entry->tcp_window = p->tcp_window;
+	}
+}
+
+/*
+ * Everything of TCP but plain segments of established flows.
+ */
+__noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
+{
+	struct ct_key reverse;
+	struct ct_entry *other;
+	bool confirmed = false;
+	bool reply;
+	__u8 state;
+
+	if (!p || !entry)
+		return CT_KEPT;
+	reply = entry->flags & CT_REPLY;
+	state = entry->state;
+	ct_reverse_key(&reverse, &p->key, entry);
+	other = ct_lookup(&reverse);
+	if (p->tcp_flags & TCP_RST) {
+		if (reset_is_valid(p, entry, other))
+			state = CT_TCP_CLOSED_WAIT;
+		else
+			count(EVENT_RST_IGNORED);
+	} else if (p->tcp_flags & TCP_SYN) {
+		if (p->opens_flow && !reply) {
+			/* A half closed flow too: its client is gone, or it would not begin anew. */
+			if (ct_tcp_over(state) || state == CT_TCP_FINI || (!other && state == CT_TCP_SYN_SENT)) {
+				ct_remove(&p->key, entry);
+				return CT_GONE;
+			}
+		} else if (reply && p->tcp_flags & TCP_ACK && other && p->tcp_ack == other->tcp_next &&
+			   (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_ACK)) {
+			entry->tcp_next = p->tcp_seq + 1;
+			entry->tcp_ack = p->tcp_ack;
+			entry->tcp_window = p->tcp_window;
+			if (state == CT_TCP_SYN_SENT)
+				agree_wscale(entry, syn_wscale(skb, p), other);
+			else
+				entry->tcp_window = unscale(p->tcp_window, entry->tcp_wscale);
+			state = CT_TCP_SYN_ACK;
+		}
+	} else {
+		if (p->tcp_flags & TCP_ACK && state == CT_TCP_SYN_ACK && !reply) {
+			/* Only who has seen the server's sequence number is a client (early data may be acknowledged too). */
+			if (other && p->tcp_ack - other->tcp_next <= 0xffff) {
+				entry->tcp_ack = p->tcp_ack;
+				entry->tcp_window = p->tcp_window;
+				state = CT_TCP_EST;
+				confirmed = true;
+			}
+		} else if (!ct_tcp_over(state)) {
+			ct_tcp_track(p, entry);
+		}
+		if (p->tcp_flags & TCP_FIN && (state == CT_TCP_EST || state == CT_TCP_FINI)) {
+			entry->flags |= CT_FIN_SEEN;
+			state = other && other->flags & CT_FIN_SEEN ? CT_TCP_CLOSED_WAIT : CT_TCP_FINI;
+		}
+	}
+	entry->state = state;
+	if (other)
+		other->state = state;
+	return confirmed ? ct_confirm(p, entry) : CT_KEPT;
+}
+
+/* UDP and ICMP: both directions seen, or enough of one. */
+__noinline int ct_datagram_advance(const struct pkt *p, struct ct_entry *entry)
+{
+	struct ct_key reverse;
+	struct ct_entry *other;
+	bool reply, udp;
+	__u8 state;
+
+	if (!p || !entry)
+		return CT_KEPT;
+	reply = entry->flags & CT_REPLY;
+	udp = p->key.proto == IPPROTO_UDP;
+	state = entry->state;
+	if (udp) {
+		if (reply || entry->packets + 1 > CT_UDP_EST_PACKETS)
+			state = CT_UDP_EST;
+		else if (entry->packets + 1 > CT_UDP_UNI_PACKETS)
+			state = CT_UDP_UNI;
+	} else if (reply) {
+		state = CT_ICMP_BIDIR;
+	}
+	if (state == entry->state)
+		return CT_KEPT;
+	ct_reverse_key(&reverse, &p->key, entry);
+	other = ct_lookup(&reverse);
+	entry->state = state;
+	if (other)
+		other->state = state;
+	return udp && state == CT_UDP_EST ? ct_confirm(p, entry) : CT_KEPT;
+}
+
+/*
+ * Moves the flow's state on with this packet. Returns the entry to forward with, or NULL when the packet has to be
+ * treated as the first of a new flow.
+ */
+static __always_inline struct ct_entry *ct_advance(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
+{
+	int result;
+
+	if (p->key.proto == IPPROTO_TCP) {
+		if (likely(entry->state == CT_TCP_EST && !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)))) {
+			ct_tcp_track(p, entry);
+			return entry;
+		}
+		result = ct_tcp_advance(skb, p, entry);
+	} else {
+		/* ICMP's BIDIR has the same number. */
+		if (likely(entry->state == CT_UDP_EST))
+			return entry;
+		result = ct_datagram_advance(p, entry);
+	}
+	if (likely(result == CT_KEPT))
+		return entry;
+	return result == CT_MOVED ? bpf_map_lookup_elem(&ct_flow, &p->key) : NULL;
+}
+
+static __always_inline __u32 service_idle_ticks(__u32 service_id)
+{
+	struct lb_service_state *state = bpf_map_lookup_elem(&lb_svc_state, &service_id);
+
+	return state && state->idle_ticks ? state->idle_ticks : CT_DEFAULT_TICKS;
+}
+
+static __always_inline __u32 ct_idle_ticks(const struct ct_key *key, const struct ct_entry *entry)
+{
+	switch (key->proto) {
+	case IPPROTO_TCP:
+		if (entry->state == CT_TCP_EST || entry->state == CT_TCP_FINI)
+			return service_idle_ticks(entry->service_id);
+		return CT_TCP_TRANSIENT_TICKS;
+	case IPPROTO_UDP:
+		if (entry->state == CT_UDP_EST)
+			return service_idle_ticks(entry->service_id);
+		return CT_UDP_TRANSIENT_TICKS;
+	default:
+		if (entry->state == CT_ICMP_BIDIR)
+			return service_idle_ticks(entry->service_id);
+		return CT_ICMP_TRANSIENT_TICKS;
+	}
+}

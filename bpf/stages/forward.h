@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "../include/csum.h"
+#include "../include/parse.h"
+#include "../include/verdict.h"
+#include "../maps/dataplane.h"
+#include "../maps/lb.h"
+#include "reply.h"
+
+/* The last stage: find the way out of a flow, translate the packet, send it. */
+
+static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct ip_addr *saddr, const struct ip_addr *daddr,
+				     __u8 proto, __be16 sport, __be16 dport)
+{
+	if (ip_is_v4(daddr)) {
+		fib->family = AF_INET;
+		fib->ipv4_src = saddr->w[3];
+		fib->ipv4_dst = daddr->w[3];
+	} else {
+		fib->family = AF_INET6;
+		__builtin_memcpy(fib->ipv6_src, saddr, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, daddr, sizeof(fib->ipv6_dst));
+	}
+	fib->l4_protocol = proto;
+	fib->sport = sport;
+	fib->dport = dport;
+	/* Any length but zero asks for the route's MTU, not only the device's; the packet is checked against it later. */
+	fib->tot_len = 1;
+}
+
+static __always_inline __u32 intf_flags(__u32 ifindex)
+{
+	struct intf_key key = { .ifindex = ifindex };
+	struct intf_value *value = bpf_map_lookup_elem(&intf_map, &key);
+
+	return value ? value->flags : 0;
+}
+
+/* Looks the way out of `entry` up and remembers it. */
+__noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 proto, __u32 generation)
+{
+	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
+	__u32 mtu;
+	long rc;
+
+	if (!entry)
+		return -1;
+	count(EVENT_RESOLVED);
+	fib_fill(&fib, &entry->nsaddr, &entry->ndaddr, proto, entry->nsport, entry->ndport);
+	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	mtu = fib.mtu_result;
+	entry->mtu = mtu > 0xffff || rc != BPF_FIB_LKUP_RET_SUCCESS ? 0xffff : mtu;
+	entry->oif = fib.ifindex;
+	entry->resolved = now_ticks();
+	entry->generation = generation;
+	switch (rc) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		__builtin_memcpy(entry->dmac, fib.dmac, ETH_ALEN);
+		__builtin_memcpy(entry->smac, fib.smac, ETH_ALEN);
+		entry->way = intf_flags(fib.ifindex) & INTF_PEER ? CT_WAY_PEER : CT_WAY_REDIRECT;
+		return 0;
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		/* The kernel resolves it with this packet; ask again with the next. */
+		entry->way = CT_WAY_NEIGH;
+		entry->generation = generation - 1;
+		return 0;
+	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		entry->way = entry->flags & CT_FROM_LOCAL && entry->flags & CT_REPLY ? CT_WAY_LOOPBACK : CT_WAY_LOCAL;
+		/* The address of lo: with any other the packet would be for another host. */
+		__builtin_memset(entry->dmac, 0, ETH_ALEN);
+		__builtin_memset(entry->smac, 0, ETH_ALEN);
+		return 0;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+		entry->generation = generation - 1;
+		return -1;
+	default:
+		entry->way = CT_WAY_STACK;
+		return 0;
+	}
+}
+
+/* Writes the translated addresses, ports and MAC addresses. `routed` packets lose one hop. */
+static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry, bool routed,
+				   bool macs)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	__u32 l4_off = p->l4_off;
+	__u16 addr_delta = entry->addr_delta;
+	__u16 port_delta = entry->port_delta;
+	__u32 check_off;
+	__u64 flags = 0;
+	void *l4;
+
+	if (l4_off > PARSE_PULL + ETH_HLEN)
+		return -1;
+	l4 = data + l4_off;
+	if (p->v4) {
+		struct iphdr *ip = data + ETH_HLEN;
+		__u32 delta = addr_delta;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		ip->saddr = entry->nsaddr.w[3];
+		ip->daddr = entry->ndaddr.w[3];
+		if (routed) {
+			/* One less in the low byte of the little endian word is 0xfffe more in one's complement. */
+			ip->ttl--;
+			delta += 0xfffe;
+		}
+		ip->check = csum_apply(ip->check, delta);
+	} else {
+		struct ipv6hdr *ip = data + ETH_HLEN;
+
+		if ((void *)(ip + 1) > end)
+			return -1;
+		__builtin_memcpy(&ip->saddr, &entry->nsaddr, sizeof(ip->saddr));
+		__builtin_memcpy(&ip->daddr, &entry->ndaddr, sizeof(ip->daddr));
+		if (routed)
+			ip->hop_limit--;
+	}
+	if (l4 + 8 > end)
+		return -1;
+	if (p->key.proto == IPPROTO_TCP) {
+		check_off = 16;
+	} else if (p->key.proto == IPPROTO_UDP) {
+		check_off = 6;
+		flags = BPF_F_MARK_MANGLED_0;
+	} else {
+		check_off = 2;
+		/* ICMPv4 has no pseudo header. */
+		if (p->v4)
+			addr_delta = 0;
+	}
+	if (check_off == 2) {
+		*(__be16 *)(l4 + 4) = entry->nsport;
+	} else {
+		*(__be16 *)l4 = entry->nsport;
+		*(__be16 *)(l4 + 2) = entry->ndport;
+	}
+	if (macs) {
+		__builtin_memcpy(eth->h_dest, entry->dmac, ETH_ALEN);
+		__builtin_memcpy(eth->h_source, entry->smac, ETH_ALEN);
+	}
+	/* Last, because the helpers invalidate the pointers above. */
+	if (addr_delta && csum_replace_addresses(skb, l4_off + check_off, addr_delta, flags, p->v4))
+		return -1;
+	if (port_delta && bpf_l4_csum_replace(skb, l4_off + check_off, 0, port_delta, flags))
+		return -1;
+	return 0;
+}
+
+static __always_inline void count_endpoint(__u32 endpoint_id, __u32 bytes)
+{
+	struct lb_endpoint_stats *stats = bpf_map_lookup_elem(&lb_ep_stats, &endpoint_id);
+
+	if (stats) {
+		stats->packets++;
+		stats->bytes += bytes;
+	}
+}
+
+static __always_inline void count_flow_packet(const struct pkt *p, struct ct_entry *entry, __u32 now)
+{
+	entry->packets++;
+	entry->bytes += p->l3_len;
+	entry->seen = now;
+	count_endpoint(entry->endpoint_id, p->l3_len);
+}
+
+/* A packet larger than the path takes; super-packets count by their segments. */
+static __always_inline bool too_big(const struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
+{
+	__u32 gso_size;
+
+	if (likely(p->l3_len <= entry->mtu))
+		return false;
+	gso_size = skb->gso_size;
+	return !gso_size || gso_size + p->l4_off - ETH_HLEN + p->l4_hlen > entry->mtu;
+}
+
+static __always_inline bool way_writes_macs(__u8 way)
+{
+	return way == CT_WAY_REDIRECT || way == CT_WAY_PEER || way == CT_WAY_LOOPBACK;
+}
+
+/*
+ * Sends a packet of an existing flow. On the egress hook the kernel has already routed the packet, so a way that
+ * leaves through the same interface is simply gone on with.
+ */
+static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, const bool egress)
+{
+	__u32 zero = 0, now = now_ticks();
+	struct dp_control *control = bpf_map_lookup_elem(&dp_control, &zero);
+	bool routed;
+
+	if (!control)
+		return VERDICT_NEXT;
+	if (egress && ip_equal(&entry->ndaddr, &p->key.daddr)) {
+		/* An answer of a local endpoint: same destination, the kernel's route stands. */
+		count_flow_packet(p, entry, now);
+		return rewrite(skb, p, entry, false, false) ? VERDICT_DROP : VERDICT_NEXT;
+	}
+	if (unlikely(entry->generation != control->generation || now - entry->resolved > cfg_resolve_ticks)) {
+		bool aged = entry->generation == control->generation && entry->way == CT_WAY_REDIRECT;
+
+		if (resolve(skb, entry, p->key.proto, control->generation)) {
+			count(DROP_UNREACHABLE);
+			return VERDICT_DROP;
+		}
+		/* Let the kernel send one packet itself now and then: that keeps the neighbour entry confirmed. */
+		if (aged && entry->way == CT_WAY_REDIRECT && !egress) {
+			count_flow_packet(p, entry, now);
+			if (p->ttl <= 1)
+				return reply_icmp_error(skb, p, REPLY_TIME_EXCEEDED, 0);
+			if (too_big(skb, p, entry))
+				goto big;
+			if (rewrite(skb, p, entry, true, false))
+				goto bad;
+			return bpf_redirect_neigh(entry->oif, NULL, 0, 0);
+		}
+	}
+	routed = entry->way <= CT_WAY_NEIGH;
+	if (routed) {
+		if (unlikely(p->ttl <= 1))
+			return reply_icmp_error(skb, p, REPLY_TIME_EXCEEDED, 0);
+		if (unlikely(too_big(skb, p, entry)))
+			goto big;
+	}
+	count_flow_packet(p, entry, now);
+	if (unlikely(rewrite(skb, p, entry, routed, way_writes_macs(entry->way))))
+		goto bad;
+	switch (entry->way) {
+	case CT_WAY_PEER:
+		/* Only a packet on its way in can change the namespace. */
+		return egress ? bpf_redirect(entry->oif, 0) : bpf_redirect_peer(entry->oif, 0);
+	case CT_WAY_REDIRECT:
+		return bpf_redirect(entry->oif, 0);
+	case CT_WAY_NEIGH:
+		return bpf_redirect_neigh(entry->oif, NULL, 0, 0);
+	case CT_WAY_LOOPBACK:
+		return bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
+	default:
+		return VERDICT_NEXT;
+	}
+
+big:
+	if (p->df)
+		return reply_icmp_error(skb, p, REPLY_TOO_BIG, entry->mtu);
+	/* The kernel fragments what may be fragmented. */
+	count_flow_packet(p, entry, now);
+	if (!rewrite(skb, p, entry, false, false))
+		return VERDICT_NEXT;
+bad:
+	count(DROP_REWRITE);
+	return VERDICT_DROP;
+}

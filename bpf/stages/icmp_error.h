@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "../include/csum.h"
+#include "../include/parse.h"
+#include "../include/verdict.h"
+#include "conntrack.h"
+#include "forward.h"
+
+/*
+ * ICMP errors about translated packets: the quote is translated back, so that the sender of the original packet
+ * recognises it (RFC 5508 4.2; path MTU discovery needs it), and the error goes to that sender.
+ */
+
+/* Eight bytes of the quoted L4 header: all that RFC 792 promises. */
+struct quoted_l4 {
+	__be16 sport; /* ICMP: type and code */
+	__be16 dport; /* ICMP: checksum */
+	__be16 third; /* ICMP: identifier */
+	__be16 fourth; /* UDP: checksum */
+};
+
+struct quoted4 {
+	struct iphdr ip;
+	struct quoted_l4 l4;
+};
+
+struct quoted6 {
+	struct ipv6hdr ip;
+	struct quoted_l4 l4;
+};
+
+static __always_inline bool quoted_is_echo(__u8 proto)
+{
+	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
+
+/* Key of the flow direction that answers the quoted packet. */
+static __always_inline void quoted_key(struct ct_key *key, const struct quoted_l4 *l4)
+{
+	key->sport = quoted_is_echo(key->proto) ? l4->third : l4->dport;
+	key->dport = quoted_is_echo(key->proto) ? l4->third : l4->sport;
+}
+
+/* Translates the quoted L4 header; its checksum is put right where the eight bytes contain it. */
+static __always_inline void translate_quoted_l4(struct quoted_l4 *l4, const struct ct_entry *entry, __u8 proto,
+						__u16 addresses)
+{
+	__be16 old[2] = { l4->sport, l4->dport };
+	__be16 new[2] = { entry->ndport, entry->nsport };
+	__u32 delta;
+
+	if (quoted_is_echo(proto)) {
+		delta = proto == IPPROTO_ICMPV6 ? addresses : 0;
+		delta += (__u16)~l4->third + (__u32)entry->ndport;
+		l4->third = entry->ndport;
+		l4->dport = csum_apply(l4->dport, csum_fold(delta));
+		return;
+	}
+	l4->sport = entry->ndport;
+	l4->dport = entry->nsport;
+	if (proto == IPPROTO_UDP && l4->fourth) {
+		delta = csum_delta(old, 4, new, 4);
+		l4->fourth = csum_apply(l4->fourth, csum_fold(delta + addresses));
+		if (!l4->fourth)
+			l4->fourth = 0xffff;
+	}
+}
+
+/* The checksum of a quoted TCP segment lies beyond the eight bytes; when it was quoted it is put right too. */
+static __always_inline void translate_quoted_tcp_check(struct __sk_buff *skb, __u32 l4_off, __u32 icmp_check_off,
+						       const struct quoted_l4 *old, const struct quoted_l4 *new,
+						       __u16 addresses)
+{
+	__sum16 check, changed;
+	__be32 before, after;
+
+	if (bpf_skb_load_bytes(skb, l4_off + 16, &check, sizeof(check)))
+		return;
+	changed = csum_apply(check, csum_fold((__u32)csum_delta(old, 4, new, 4) + addresses));
+	before = check;
+	after = changed;
+	bpf_skb_store_bytes(skb, l4_off + 16, &changed, sizeof(changed), 0);
+	bpf_l4_csum_replace(skb, icmp_check_off, 0, csum_delta(&before, 4, &after, 4), 0);
+}
+
+static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
+{
+	__u8 ttl = p->ttl - 1;
+
+	if (!p->v4)
+		return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), 0);
+	return bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, ttl, 2) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0);
+}
+
+/* Sends the translated error to where the original packet came from. */
+static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
+				      const struct ip_addr *saddr, __u8 proto)
+{
+	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
+	__u8 macs[2 * ETH_ALEN] = {};
+	long rc;
+
+	count(EVENT_ICMP_RELAYED);
+	fib_fill(&fib, saddr, &entry->ndaddr, proto, 0, 0);
+	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (rc == BPF_FIB_LKUP_RET_SUCCESS || rc == BPF_FIB_LKUP_RET_NO_NEIGH) {
+		if (p->ttl <= 1 || take_hop(skb, p)) {
+			count(DROP_TTL_EXCEEDED);
+			return VERDICT_DROP;
+		}
+		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
+	}
+	if (rc == BPF_FIB_LKUP_RET_NOT_FWDED && entry->flags & CT_FROM_LOCAL) {
+		bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+		return bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
+	}
+	return VERDICT_NEXT;
+}
+
+__noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct ct_key key = {};
+	struct quoted4 old, new;
+	struct ip_addr saddr;
+	struct ct_entry *entry;
+	__be32 outer_old[2], outer_new[2];
+	__u32 icmp_off, quote_off;
+
+	if (!p)
+		return VERDICT_NEXT;
+	icmp_off = p->l4_off;
+	quote_off = icmp_off + 8;
+	saddr = p->key.saddr;
+	if (bpf_skb_load_bytes(skb, quote_off, &old, sizeof(old)))
+		return VERDICT_NEXT;
+	if (old.ip.version != 4 || old.ip.ihl != 5 || old.ip.frag_off & bpf_htons(IP_OFFSET))
+		return VERDICT_NEXT;
+	v4_to_ip(&key.saddr, old.ip.daddr);
+	v4_to_ip(&key.daddr, old.ip.saddr);
+	key.proto = old.ip.protocol;
+	quoted_key(&key, &old.l4);
+	entry = ct_lookup(&key);
+	if (!entry)
+		return VERDICT_NEXT;
+	new = old;
+	new.ip.saddr = entry->ndaddr.w[3];
+	new.ip.daddr = entry->nsaddr.w[3];
+	outer_old[0] = old.ip.saddr;
+	outer_old[1] = old.ip.daddr;
+	outer_new[0] = new.ip.saddr;
+	outer_new[1] = new.ip.daddr;
+	new.ip.check = csum_apply(old.ip.check, csum_delta(outer_old, 8, outer_new, 8));
+	translate_quoted_l4(&new.l4, entry, key.proto, csum_delta(outer_old, 8, outer_new, 8));
+	if (bpf_skb_store_bytes(skb, quote_off, &new, sizeof(new), 0) ||
+	    bpf_l4_csum_replace(skb, icmp_off + 2, 0, csum_delta(&old, sizeof(old), &new, sizeof(new)), 0))
+		return VERDICT_DROP;
+	if (key.proto == IPPROTO_TCP)
+		translate_quoted_tcp_check(skb, quote_off + sizeof(struct iphdr), icmp_off + 2, &old.l4, &new.l4,
+					   csum_delta(outer_old, 8, outer_new, 8));
+	/* An endpoint that complains itself is the service to its client; a router in between stays who it is. */
+	outer_old[0] = p->key.saddr.w[3];
+	outer_old[1] = p->key.daddr.w[3];
+	if (old.ip.daddr == p->key.saddr.w[3])
+		saddr = entry->nsaddr;
+	outer_new[0] = saddr.w[3];
+	outer_new[1] = entry->ndaddr.w[3];
+	if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, 0, csum_delta(outer_old, 8, outer_new, 8), 0) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + 12, outer_new, sizeof(outer_new), 0))
+		return VERDICT_DROP;
+	return send_error(skb, p, entry, &saddr, IPPROTO_ICMP);
+}
+
+__noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct ct_key key = {};
+	struct quoted6 old, new;
+	struct ip_addr outer[2];
+	struct ct_entry *entry;
+	__u32 icmp_off, quote_off;
+	__u16 addresses;
+
+	if (!p)
+		return VERDICT_NEXT;
+	icmp_off = p->l4_off;
+	quote_off = icmp_off + 8;
+	outer[0] = p->key.saddr;
+	outer[1] = p->key.daddr;
+	if (bpf_skb_load_bytes(skb, quote_off, &old, sizeof(old)))
+		return VERDICT_NEXT;
+	if (old.ip.version != 6)
+		return VERDICT_NEXT;
+	__builtin_memcpy(&key.saddr, &old.ip.daddr, 16);
+	__builtin_memcpy(&key.daddr, &old.ip.saddr, 16);
+	key.proto = old.ip.nexthdr;
+	quoted_key(&key, &old.l4);
+	entry = ct_lookup(&key);
+	if (!entry)
+		return VERDICT_NEXT;
+	new = old;
+	__builtin_memcpy(&new.ip.saddr, &entry->ndaddr, 16);
+	__builtin_memcpy(&new.ip.daddr, &entry->nsaddr, 16);
+	addresses = csum_delta(&old.ip.saddr, 32, &new.ip.saddr, 32);
+	translate_quoted_l4(&new.l4, entry, key.proto, addresses);
+	if (bpf_skb_store_bytes(skb, quote_off, &new, sizeof(new), 0) ||
+	    bpf_l4_csum_replace(skb, icmp_off + 2, 0, csum_delta(&old, sizeof(old), &new, sizeof(new)), 0))
+		return VERDICT_DROP;
+	if (key.proto == IPPROTO_TCP)
+		translate_quoted_tcp_check(skb, quote_off + sizeof(struct ipv6hdr), icmp_off + 2, &old.l4, &new.l4,
+					   addresses);
+	if (ip_equal(&key.saddr, &p->key.saddr))
+		outer[0] = entry->nsaddr;
+	outer[1] = entry->ndaddr;
+	if (csum_replace_addresses(skb, icmp_off + 2, csum_delta(&p->key.saddr, 32, outer, 32), 0, false) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + 8, outer, sizeof(outer), 0))
+		return VERDICT_DROP;
+	return send_error(skb, p, entry, &outer[0], IPPROTO_ICMPV6);
+}
+
+static __always_inline int stage_icmp_error(struct __sk_buff *skb, const struct pkt *p)
+{
+	if (p->v4)
+		return icmp4_error(skb, p);
+	return cfg_ipv6 ? icmp6_error(skb, p) : VERDICT_NEXT;
+}

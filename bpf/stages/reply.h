@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "../include/csum.h"
+#include "../include/parse.h"
+#include "../include/verdict.h"
+
+/* Packets the balancer answers itself: the arriving packet is turned round in place. */
+
+enum reply_reason {
+	REPLY_TIME_EXCEEDED,
+	REPLY_TOO_BIG,
+	REPLY_PORT_UNREACHABLE,
+};
+
+#define REPLY_TTL 64
+/* What is quoted of the offending packet: its IP header and eight bytes (RFC 792; RFC 4443 asks for more, this much is
+ * what a receiver needs to find the connection). */
+#define QUOTE4 (sizeof(struct iphdr) + 8)
+#define QUOTE6 (sizeof(struct ipv6hdr) + 8)
+
+struct icmp_header {
+	__u8 type;
+	__u8 code;
+	__sum16 check;
+	__be32 info; /* MTU for too big (RFC 1191 in the low half), else 0 */
+};
+
+struct reply4 {
+	struct iphdr ip;
+	struct icmp_header icmp;
+	__u8 quote[QUOTE4];
+};
+
+struct reply6 {
+	struct ipv6hdr ip;
+	struct icmp_header icmp;
+	__u8 quote[QUOTE6];
+};
+
+static __always_inline int send_back(struct __sk_buff *skb)
+{
+	__u8 macs[2 * ETH_ALEN], swapped[2 * ETH_ALEN];
+
+	if (bpf_skb_load_bytes(skb, 0, macs, sizeof(macs)))
+		return VERDICT_DROP;
+	__builtin_memcpy(swapped, macs + ETH_ALEN, ETH_ALEN);
+	__builtin_memcpy(swapped + ETH_ALEN, macs, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, swapped, sizeof(swapped), 0))
+		return VERDICT_DROP;
+	/* A packet on its way out was sent by this machine: the answer goes in. */
+	return bpf_redirect(skb->ifindex, skb->ingress_ifindex ? 0 : BPF_F_INGRESS);
+}
+
+static __always_inline void icmp4_kind(struct icmp_header *icmp, __u32 reason, __u32 mtu)
+{
+	icmp->type = reason == REPLY_TIME_EXCEEDED ? ICMP_TIME_EXCEEDED : ICMP_UNREACHABLE;
+	icmp->code = reason == REPLY_TOO_BIG ? 4 : reason == REPLY_PORT_UNREACHABLE ? 3 : 0;
+	icmp->info = bpf_htonl(mtu);
+}
+
+static __always_inline void icmp6_kind(struct icmp_header *icmp, __u32 reason, __u32 mtu)
+{
+	icmp->type = reason == REPLY_TIME_EXCEEDED ? ICMP6_TIME_EXCEEDED
+						   : reason == REPLY_TOO_BIG ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE;
+	icmp->code = reason == REPLY_PORT_UNREACHABLE ? 4 : 0;
+	icmp->info = bpf_htonl(mtu);
+}
+
+__noinline int reply_icmp4(struct __sk_buff *skb, const struct pkt *p, __u32 reason, __u32 mtu)
+{
+	struct reply4 reply = {};
+	__u32 header = sizeof(reply.ip) + sizeof(reply.icmp);
+
+	/* With IP options the quote would be longer than what is built here. */
+	if (!p || p->l4_off != ETH_HLEN + sizeof(struct iphdr))
+		return VERDICT_DROP;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, sizeof(reply.quote)) ||
+	    bpf_skb_change_tail(skb, ETH_HLEN + sizeof(reply.quote), 0) ||
+	    bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
+		return VERDICT_DROP;
+	icmp4_kind(&reply.icmp, reason, mtu);
+	reply.icmp.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp,
+						    sizeof(reply.icmp) + sizeof(reply.quote), 0));
+	reply.ip.version = 4;
+	reply.ip.ihl = 5;
+	reply.ip.tot_len = bpf_htons(sizeof(reply));
+	reply.ip.ttl = REPLY_TTL;
+	reply.ip.protocol = IPPROTO_ICMP;
+	reply.ip.saddr = p->key.daddr.w[3];
+	reply.ip.daddr = p->key.saddr.w[3];
+	reply.ip.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.ip, sizeof(reply.ip), 0));
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &reply, sizeof(reply), 0))
+		return VERDICT_DROP;
+	return send_back(skb);
+}
+
+__noinline int reply_icmp6(struct __sk_buff *skb, const struct pkt *p, __u32 reason, __u32 mtu)
+{
+	struct reply6 reply = {};
+	__u32 header = sizeof(reply.ip) + sizeof(reply.icmp);
+	__be32 pseudo[2];
+	__u32 sum;
+
+	if (!p || p->l4_off != ETH_HLEN + sizeof(struct ipv6hdr))
+		return VERDICT_DROP;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, sizeof(reply.quote)) ||
+	    bpf_skb_change_tail(skb, ETH_HLEN + sizeof(reply.quote), 0) ||
+	    bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
+		return VERDICT_DROP;
+	icmp6_kind(&reply.icmp, reason, mtu);
+	reply.ip.version = 6;
+	reply.ip.payload_len = bpf_htons(sizeof(reply.icmp) + sizeof(reply.quote));
+	reply.ip.nexthdr = IPPROTO_ICMPV6;
+	reply.ip.hop_limit = REPLY_TTL;
+	__builtin_memcpy(&reply.ip.saddr, &p->key.daddr, sizeof(reply.ip.saddr));
+	__builtin_memcpy(&reply.ip.daddr, &p->key.saddr, sizeof(reply.ip.daddr));
+	pseudo[0] = bpf_htonl(sizeof(reply.icmp) + sizeof(reply.quote));
+	pseudo[1] = bpf_htonl(IPPROTO_ICMPV6);
+	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), 0);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&reply.ip.saddr, 32, sum);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp, sizeof(reply.icmp) + sizeof(reply.quote), sum);
+	reply.icmp.check = ~csum_fold(sum);
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &reply, sizeof(reply), 0))
+		return VERDICT_DROP;
+	return send_back(skb);
+}
+
+/* Answers with an ICMP error; the packet itself is dropped and counted. ICMP is answered too, but never an error. */
+__noinline int reply_icmp_error(struct __sk_buff *skb, const struct pkt *p, __u32 reason, __u32 mtu)
+{
+	if (!p)
+		return VERDICT_DROP;
+	if (reason == REPLY_TIME_EXCEEDED)
+		count(DROP_TTL_EXCEEDED);
+	else if (reason == REPLY_TOO_BIG)
+		count(DROP_TOO_BIG);
+	if (p->v4)
+		return reply_icmp4(skb, p, reason, mtu);
+	if (!cfg_ipv6)
+		return VERDICT_DROP;
+	return reply_icmp6(skb, p, reason, mtu);
+}
+
+struct tcp_words {
+	__be16 source;
+	__be16 dest;
+	__be32 seq;
+	__be32 ack;
+	__u8 doff;
+	__u8 flags;
+	__be16 window;
+};
+
+/*
+ * Answers a SYN with RST|ACK (RFC 9293 3.10.7.1). Length and options stay, which a reset may have, so that only fields
+ * change whose checksum difference is known.
+ */
+__noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct tcp_words old, new = {};
+	__u8 ttl = REPLY_TTL;
+	__u32 l4_off;
+
+	if (!p)
+		return VERDICT_DROP;
+	l4_off = p->l4_off;
+	if (l4_off > PARSE_PULL + ETH_HLEN)
+		return VERDICT_DROP;
+	if (bpf_skb_load_bytes(skb, l4_off, &old, sizeof(old)))
+		return VERDICT_DROP;
+	new.source = old.dest;
+	new.dest = old.source;
+	new.ack = bpf_htonl(p->tcp_seq + 1 + (p->l3_len - (l4_off - ETH_HLEN) - p->l4_hlen));
+	new.doff = old.doff & 0xf0;
+	new.flags = TCP_RST | TCP_ACK;
+	if (bpf_skb_store_bytes(skb, l4_off, &new, sizeof(new), 0) ||
+	    bpf_l4_csum_replace(skb, l4_off + 16, 0, csum_delta(&old, sizeof(old), &new, sizeof(new)), 0))
+		return VERDICT_DROP;
+	/* Addresses change places: no checksum sees a difference. */
+	if (p->v4) {
+		__be32 addresses[2] = { p->key.daddr.w[3], p->key.saddr.w[3] };
+
+		if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, REPLY_TTL, 2) ||
+		    bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0) ||
+		    bpf_skb_store_bytes(skb, ETH_HLEN + 12, addresses, sizeof(addresses), 0))
+			return VERDICT_DROP;
+	} else {
+		if (bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), 0) ||
+		    bpf_skb_store_bytes(skb, ETH_HLEN + 8, &p->key.daddr, 16, 0) ||
+		    bpf_skb_store_bytes(skb, ETH_HLEN + 24, &p->key.saddr, 16, 0))
+			return VERDICT_DROP;
+	}
+	return send_back(skb);
+}
+
+/* A service without an active endpoint refuses at once. */
+static __always_inline int reply_refused(struct __sk_buff *skb, const struct pkt *p)
+{
+	count(DROP_NO_ENDPOINT);
+	if (p->key.proto == IPPROTO_TCP)
+		return reply_tcp_reset(skb, p);
+	return reply_icmp_error(skb, p, REPLY_PORT_UNREACHABLE, 0);
+}
