@@ -4,9 +4,8 @@ import { isLoxilbError } from '@loxilb/sdk';
 import type pino from 'pino';
 import { loadConfig, packageFile } from './config/load-config.js';
 import { applyCommandLine, type CommandLine, CommandLineExit, parseCommandLine } from './config/options.js';
-import type { Config } from './config/schema.js';
-import { cleanupDataPlane } from './dataplane/index.js';
-import { Daemon } from './lifecycle/daemon.js';
+import { cleanUp } from './lifecycle/cleanup.js';
+import { Daemon, type DaemonOptions } from './lifecycle/daemon.js';
 import { LifecycleError } from './lifecycle/failures.js';
 import { notifyServiceManager } from './lifecycle/sd-notify.js';
 import { createRootLog, namedLog } from './telemetry/log.js';
@@ -19,25 +18,24 @@ async function main(args: readonly string[]): Promise<number> {
   const { file, config } = await loadConfig(line.config);
   const effective = applyCommandLine(config, line);
   const root = createRootLog(effective.logLevel);
-  return line.cleanup ? cleanUp(effective, root) : serve(effective, file, line, root);
-}
-
-function cleanUp(config: Config, root: pino.Logger): number {
-  cleanupDataPlane({ bpfDir: config.dataplane.bpfDir, log: namedLog(root, 'cleanup') });
-  return 0;
-}
-
-async function serve(config: Config, configFile: string, line: CommandLine, root: pino.Logger): Promise<number> {
-  const log = namedLog(root, 'core');
-  log.info({ version, configFile, dataplane: config.dataplane.backend }, 'starting');
-  if (line.prometheus) log.info('--prometheus has no effect: metrics are always on');
-  const daemon = new Daemon({
-    config,
-    configFile,
+  const options: DaemonOptions = {
+    config: effective,
+    configFile: file,
     objectFile: objectFile(),
     build: { version, build: process.env.LOXILB_BUILD ?? '' },
     log: (name) => namedLog(root, name),
-  });
+  };
+  if (!line.cleanup) return serve(options, line, root);
+  await cleanUp(options);
+  return 0;
+}
+
+async function serve(options: DaemonOptions, line: CommandLine, root: pino.Logger): Promise<number> {
+  const { config, configFile } = options;
+  const log = namedLog(root, 'core');
+  log.info({ version, configFile, dataplane: config.dataplane.backend }, 'starting');
+  if (line.prometheus) log.info('--prometheus has no effect: metrics are always on');
+  const daemon = new Daemon(options);
   const ended = untilSignal(root);
   await daemon.start();
   log.info({ address: daemon.address, startMs: Math.round(performance.now()) }, 'ready');

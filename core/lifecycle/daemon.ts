@@ -75,7 +75,26 @@ export class Daemon {
     return this.#undo.unwind(this.#log);
   }
 
+  /**
+   * Makes the data plane what it is with nothing desired - services, addresses, whatever plugins put anywhere - and
+   * ends. Nothing is attached, and what is stored stays stored when the options say `ephemeral`.
+   */
+  async retract(): Promise<void> {
+    try {
+      await this.#program();
+    } finally {
+      await this.#undo.unwind(this.#log);
+    }
+  }
+
   async #bringUp(): Promise<void> {
+    const { broker, network, lifecycle } = await this.#program();
+    this.#attach(broker, network);
+    if (this.options.config.api.enabled) await this.#listen(lifecycle);
+  }
+
+  /** Everything up to the point where the maps say what is desired. */
+  async #program(): Promise<{ broker: DataPlaneBroker; network: ClosableNetwork; lifecycle: Lifecycle }> {
     const { config, configFile } = this.options;
     const store = this.#openStore();
     const broker = this.#openBroker();
@@ -86,8 +105,7 @@ export class Daemon {
     broker.load();
     await lifecycle.start();
     reconcileResources(resolve(this.#container, CATALOG).resources, store, this.#log);
-    this.#attach(broker, network);
-    if (config.api.enabled) await this.#listen(lifecycle);
+    return { broker, network, lifecycle };
   }
 
   #openStore(): DesiredState {
