@@ -10,7 +10,7 @@ import { removeNamespaces, staleNamespaces } from './topology.js';
 import { measureTraffic } from './traffic.js';
 
 /** A quick run is done within a minute; the traffic rounds take what the rest leaves. */
-const QUICK_TRAFFIC_MS = 44_000;
+const QUICK_TRAFFIC_MS = 40_000;
 
 interface Report {
   readonly text: string;

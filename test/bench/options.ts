@@ -7,8 +7,8 @@ export interface Options {
   readonly parts: ReadonlySet<Part>;
   readonly contenders: ReadonlySet<string> | undefined;
   readonly rounds: number | undefined;
-  /** The compiled packet path of the packet part. */
-  readonly object: string | undefined;
+  /** Compiled packet paths of the packet part. */
+  readonly objects: readonly string[] | undefined;
   readonly cleanup: boolean;
   /** Append the report to RESULTS.md. */
   readonly record: boolean;
@@ -24,7 +24,7 @@ export const USAGE = `Usage: npm run bench -- [options]
   --only PART[,PART]    traffic, packet, scale; a quick run does traffic and packet
   --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb, onearm
   --rounds N            at most N rounds of traffic
-  --object FILE         a packet path to measure instead of bpf/build/loxilb.bpf.o
+  --object FILE         a packet path to measure instead of bpf/build/loxilb.bpf.o; give it twice to compare two
   --json FILE           write all figures there
   --record              append the report to test/bench/RESULTS.md
   --cleanup             only remove what an interrupted run left behind
@@ -39,7 +39,7 @@ export function readOptions(args: readonly string[]): Options {
       only: { type: 'string' },
       contenders: { type: 'string' },
       rounds: { type: 'string' },
-      object: { type: 'string' },
+      object: { type: 'string', multiple: true },
       record: { type: 'boolean', default: false },
       cleanup: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -51,7 +51,7 @@ export function readOptions(args: readonly string[]): Options {
     parts: readParts(values.only, values.full),
     contenders: values.contenders ? new Set(values.contenders.split(',')) : undefined,
     rounds: values.rounds ? readCount(values.rounds) : undefined,
-    object: values.object ? resolve(values.object) : undefined,
+    objects: values.object?.map((file) => resolve(file)),
     cleanup: values.cleanup,
     record: values.record,
     help: values.help,

@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ROOT } from '../daemon.js';
 import type { Options } from '../options.js';
@@ -20,15 +20,17 @@ export async function measurePackets(
   options: Options,
   workDir: string,
 ): Promise<{ text: string; data: readonly PacketFigure[] }> {
-  const object = options.object ?? OBJECT;
-  await access(object).catch(() => {
-    throw new Error(`${object} is not there: npm run build:bpf makes it`);
-  });
+  const objects = options.objects ?? [OBJECT];
+  for (const object of objects) {
+    await access(object).catch(() => {
+      throw new Error(`${object} is not there: npm run build:bpf makes it`);
+    });
+  }
   const scope = new Scope();
   try {
     await buildPacketWorld(scope);
     const wrapper = await buildWrapper(workDir);
-    const figures = await measureProgram({ wrapper, object, ...(options.full ? FULL : QUICK) });
+    const figures = await measureProgram({ wrapper, objects, ...(options.full ? FULL : QUICK) });
     return { text: formatFigures(figures), data: figures };
   } finally {
     for (const failure of await scope.close()) process.stderr.write(`cleanup: ${failure}\n`);
@@ -54,13 +56,21 @@ export async function runInside(script: string, args: readonly string[]): Promis
   return JSON.parse(await run(command, { namespace: PACKET_NAMESPACE, cwd: ROOT }));
 }
 
-export function formatFigures(figures: readonly PacketFigure[]): string {
+/** A row per kind of packet, three columns per program. */
+function formatFigures(figures: readonly PacketFigure[]): string {
+  const subjects = [...new Set(figures.map((figure) => figure.subject))];
+  const names = [...new Set(figures.map((figure) => figure.name))];
+  const label = (subject: string) => (subjects.length > 1 ? `${basename(subject)} ` : '');
   return formatTable(
-    ['ns net of the empty program', 'median', 'min', 'max', 'verdict'],
-    figures.map((figure) => [
-      figure.name,
-      ...[figure.median, figure.min, figure.max].map((ns) => ns.toFixed(0)),
-      String(figure.verdict),
+    ['ns net of the empty program', ...subjects.flatMap((s) => [`${label(s)}median`, 'min', 'max', 'verdict'])],
+    names.map((name) => [
+      name,
+      ...subjects.flatMap((subject) => {
+        const figure = figures.find((candidate) => candidate.name === name && candidate.subject === subject);
+        if (!figure) return ['-', '-', '-', '-'];
+        const { median, min, max, verdict } = figure;
+        return [median.toFixed(0), min.toFixed(0), max.toFixed(0), String(verdict)];
+      }),
     ]),
   );
 }

@@ -35,7 +35,6 @@ export interface WalkResult {
 /** Elements per read(2). */
 const SLICE = 4096;
 const WALKS = 5;
-const PORTION = 1 << 16;
 
 function walkTable(program: number, map: number): WalkResult {
   const buffer = Buffer.alloc(SLICE);
@@ -84,10 +83,7 @@ const { target, table, walk } = openTable(input);
 const wrapper = new Wrapper(new LoadedObject(input.wrapper), target);
 const tcp = conversation(devices, 4, 'tcp');
 const begin = performance.now();
-// In portions, because the table of half-open flows is small.
-for (let first = 0; first < input.flows; first += PORTION) {
-  establish(wrapper, tcp, first, Math.min(PORTION, input.flows - first));
-}
+establish(wrapper, tcp, 0, input.flows);
 const seconds = (performance.now() - begin) / 1e3;
 const bytesPerDirection = mapMemory(table) / (input.flows * 2);
 process.stdout.write(
