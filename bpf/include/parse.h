@@ -161,26 +161,28 @@ truncated:
 
 static __always_inline bool is_extension(__u8 next)
 {
-	/* Not routing headers: they change which destination the checksum and the service are about (RFC 8200 8.1). */
-	return next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS;
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING;
 }
 
-/* Walks extension headers: the protocol behind them in the upper, its offset in the lower 16 bits, or -1. */
-__noinline int skip_extensions(struct __sk_buff *skb, __u32 next)
+/* Walks extension headers from `off` on: the protocol behind them in the upper, its offset in the lower 16 bits, or -1. */
+__noinline int skip_extensions(struct __sk_buff *skb, __u32 off, __u32 next)
 {
-	__u32 off = ETH_HLEN + sizeof(struct ipv6hdr);
+	__u32 limit = off + PARSE_PULL;
 	int i;
 
 	for (i = 0; i < PARSE_MAX_EXTENSIONS; i++) {
-		__u8 extension[2];
+		__u8 extension[4];
 
 		if (!is_extension(next))
 			return next << 16 | off;
 		if (bpf_skb_load_bytes(skb, off, extension, sizeof(extension)))
 			return -1;
+		/* With segments left, checksum and service are about another destination (RFC 8200 8.1). */
+		if (next == IPPROTO_ROUTING && extension[3])
+			return -1;
 		next = extension[0];
 		off += (extension[1] + 1) * 8;
-		if (off > PARSE_PULL)
+		if (off > limit)
 			return -1;
 	}
 	return -1;
@@ -207,17 +209,21 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct pkt *p, void
 	p->v4 = false;
 	next = ip->nexthdr;
 	if (unlikely(is_extension(next))) {
-		int found = skip_extensions(skb, next);
+		int found = skip_extensions(skb, off, next);
 
 		if (found < 0) {
 			count(PASS_IP_OPTIONS);
 			return PARSE_NOT_OURS;
 		}
 		next = found >> 16;
-		off = found & 0xff;
+		off = found & 0xffff;
 	}
 	if (unlikely(next == IPPROTO_FRAGMENT)) {
 		count(PASS_FRAGMENT);
+		return PARSE_NOT_OURS;
+	}
+	if (off > PARSE_PULL) {
+		count(PASS_IP_OPTIONS);
 		return PARSE_NOT_OURS;
 	}
 	p->key.proto = next;

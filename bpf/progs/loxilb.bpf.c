@@ -30,7 +30,7 @@ static __always_inline int process(struct __sk_buff *skb, const bool egress)
 	case PARSE_FLOW:
 		break;
 	case PARSE_ICMP_ERROR:
-		return stage_icmp_error(skb, &p);
+		return stage_icmp_error(skb, &p, egress);
 	default:
 		return VERDICT_NEXT;
 	}

@@ -38,8 +38,6 @@ static __always_inline bool flow_is_over(const struct ct_key *key, const struct 
 	struct ct_key reverse;
 	struct ct_entry *other;
 
-	if (service_is_dead(entry->service_id))
-		return true;
 	/* A packet may have come in since `now` was taken. */
 	if ((__s32)(now - entry->seen) <= (__s32)idle)
 		return false;
@@ -65,10 +63,9 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
 	key = *current;
 	pass->seen++;
-	/* Confirmed flows have both entries, and the one of the first packet answers for both. */
-	if (!table && entry->flags & CT_REPLY)
-		return 0;
-	if (flow_is_over(&key, entry, now_ticks_exact())) {
+	/* One service lookup per flow will do: the entry of the first packet asks for both. */
+	if ((!(entry->flags & CT_REPLY) && service_is_dead(entry->service_id)) ||
+	    flow_is_over(&key, entry, now_ticks_exact())) {
 		pass->expired++;
 		count(EVENT_FLOW_EXPIRED);
 		ct_remove(&key, entry);

@@ -19,16 +19,6 @@ struct quoted_l4 {
 	__be16 fourth; /* UDP: checksum */
 };
 
-struct quoted4 {
-	struct iphdr ip;
-	struct quoted_l4 l4;
-};
-
-struct quoted6 {
-	struct ipv6hdr ip;
-	struct quoted_l4 l4;
-};
-
 static __always_inline bool quoted_is_echo(__u8 proto)
 {
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
@@ -83,6 +73,14 @@ static __always_inline void translate_quoted_tcp_check(struct __sk_buff *skb, __
 	bpf_l4_csum_replace(skb, icmp_check_off, 0, csum_delta(&before, 4, &after, 4), 0);
 }
 
+/* Puts a changed part of the quote in place, and the ICMP checksum right. */
+static __always_inline long store_quote(struct __sk_buff *skb, __u32 check_off, __u32 off, const void *old, const void *new,
+					__u32 size)
+{
+	return bpf_skb_store_bytes(skb, off, new, size, 0) ||
+	       bpf_l4_csum_replace(skb, check_off, 0, csum_delta(old, size, new, size), 0);
+}
+
 static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
 {
 	__u8 ttl = p->ttl - 1;
@@ -95,17 +93,20 @@ static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
 
 /* Sends the translated error to where the original packet came from. */
 static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
-				      const struct ip_addr *saddr, __u8 proto)
+				      const struct ip_addr *saddr, __u8 proto, bool egress)
 {
 	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
 	__u8 macs[2 * ETH_ALEN] = {};
 	long rc;
 
 	count(EVENT_ICMP_RELAYED);
+	/* This machine's own, and already on its way there. */
+	if (egress && ip_equal(&entry->ndaddr, &p->key.daddr))
+		return VERDICT_NEXT;
 	fib_fill(&fib, saddr, &entry->ndaddr, proto, 0, 0);
 	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (rc == BPF_FIB_LKUP_RET_SUCCESS || rc == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		if (p->ttl <= 1 || take_hop(skb, p)) {
+		if (!egress && (p->ttl <= 1 || take_hop(skb, p))) {
 			count(DROP_TTL_EXCEEDED);
 			return VERDICT_DROP;
 		}
@@ -118,14 +119,16 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p
 	return VERDICT_NEXT;
 }
 
-__noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p)
+__noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p, __u32 egress)
 {
+	struct quoted_l4 old_l4, new_l4;
 	struct ct_key key = {};
-	struct quoted4 old, new;
+	struct iphdr old, new;
 	struct ip_addr saddr;
 	struct ct_entry *entry;
 	__be32 outer_old[2], outer_new[2];
-	__u32 icmp_off, quote_off;
+	__u32 icmp_off, quote_off, l4_off;
+	__u16 addresses;
 
 	if (!p)
 		return VERDICT_NEXT;
@@ -134,50 +137,50 @@ __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p)
 	saddr = p->key.saddr;
 	if (bpf_skb_load_bytes(skb, quote_off, &old, sizeof(old)))
 		return VERDICT_NEXT;
-	if (old.ip.version != 4 || old.ip.ihl != 5 || old.ip.frag_off & bpf_htons(IP_OFFSET))
+	l4_off = quote_off + old.ihl * 4;
+	if (old.version != 4 || old.ihl < 5 || old.frag_off & bpf_htons(IP_OFFSET) ||
+	    bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
 		return VERDICT_NEXT;
-	v4_to_ip(&key.saddr, old.ip.daddr);
-	v4_to_ip(&key.daddr, old.ip.saddr);
-	key.proto = old.ip.protocol;
-	quoted_key(&key, &old.l4);
+	v4_to_ip(&key.saddr, old.daddr);
+	v4_to_ip(&key.daddr, old.saddr);
+	key.proto = old.protocol;
+	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
 	if (!entry)
 		return VERDICT_NEXT;
 	new = old;
-	new.ip.saddr = entry->ndaddr.w[3];
-	new.ip.daddr = entry->nsaddr.w[3];
-	outer_old[0] = old.ip.saddr;
-	outer_old[1] = old.ip.daddr;
-	outer_new[0] = new.ip.saddr;
-	outer_new[1] = new.ip.daddr;
-	new.ip.check = csum_apply(old.ip.check, csum_delta(outer_old, 8, outer_new, 8));
-	translate_quoted_l4(&new.l4, entry, key.proto, csum_delta(outer_old, 8, outer_new, 8));
-	if (bpf_skb_store_bytes(skb, quote_off, &new, sizeof(new), 0) ||
-	    bpf_l4_csum_replace(skb, icmp_off + 2, 0, csum_delta(&old, sizeof(old), &new, sizeof(new)), 0))
+	new.saddr = entry->ndaddr.w[3];
+	new.daddr = entry->nsaddr.w[3];
+	addresses = csum_delta(&old.saddr, 8, &new.saddr, 8);
+	new.check = csum_apply(old.check, addresses);
+	new_l4 = old_l4;
+	translate_quoted_l4(&new_l4, entry, key.proto, addresses);
+	if (store_quote(skb, icmp_off + 2, quote_off, &old, &new, sizeof(new)) ||
+	    store_quote(skb, icmp_off + 2, l4_off, &old_l4, &new_l4, sizeof(new_l4)))
 		return VERDICT_DROP;
 	if (key.proto == IPPROTO_TCP)
-		translate_quoted_tcp_check(skb, quote_off + sizeof(struct iphdr), icmp_off + 2, &old.l4, &new.l4,
-					   csum_delta(outer_old, 8, outer_new, 8));
+		translate_quoted_tcp_check(skb, l4_off, icmp_off + 2, &old_l4, &new_l4, addresses);
 	/* An endpoint that complains itself is the service to its client; a router in between stays who it is. */
 	outer_old[0] = p->key.saddr.w[3];
 	outer_old[1] = p->key.daddr.w[3];
-	if (old.ip.daddr == p->key.saddr.w[3])
+	if (old.daddr == p->key.saddr.w[3])
 		saddr = entry->nsaddr;
 	outer_new[0] = saddr.w[3];
 	outer_new[1] = entry->ndaddr.w[3];
 	if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, 0, csum_delta(outer_old, 8, outer_new, 8), 0) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN + 12, outer_new, sizeof(outer_new), 0))
 		return VERDICT_DROP;
-	return send_error(skb, p, entry, &saddr, IPPROTO_ICMP);
+	return send_error(skb, p, entry, &saddr, IPPROTO_ICMP, egress);
 }
 
-__noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p)
+__noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p, __u32 egress)
 {
+	struct quoted_l4 old_l4, new_l4;
 	struct ct_key key = {};
-	struct quoted6 old, new;
+	struct ipv6hdr old, new;
 	struct ip_addr outer[2];
 	struct ct_entry *entry;
-	__u32 icmp_off, quote_off;
+	__u32 icmp_off, quote_off, l4_off;
 	__u16 addresses;
 
 	if (!p)
@@ -188,38 +191,49 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p)
 	outer[1] = p->key.daddr;
 	if (bpf_skb_load_bytes(skb, quote_off, &old, sizeof(old)))
 		return VERDICT_NEXT;
-	if (old.ip.version != 6)
+	if (old.version != 6)
 		return VERDICT_NEXT;
-	__builtin_memcpy(&key.saddr, &old.ip.daddr, 16);
-	__builtin_memcpy(&key.daddr, &old.ip.saddr, 16);
-	key.proto = old.ip.nexthdr;
-	quoted_key(&key, &old.l4);
+	l4_off = quote_off + sizeof(old);
+	key.proto = old.nexthdr;
+	if (is_extension(key.proto)) {
+		int found = skip_extensions(skb, l4_off, key.proto);
+
+		if (found < 0)
+			return VERDICT_NEXT;
+		key.proto = found >> 16;
+		l4_off = found & 0xffff;
+	}
+	if (bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
+		return VERDICT_NEXT;
+	__builtin_memcpy(&key.saddr, &old.daddr, 16);
+	__builtin_memcpy(&key.daddr, &old.saddr, 16);
+	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
 	if (!entry)
 		return VERDICT_NEXT;
 	new = old;
-	__builtin_memcpy(&new.ip.saddr, &entry->ndaddr, 16);
-	__builtin_memcpy(&new.ip.daddr, &entry->nsaddr, 16);
-	addresses = csum_delta(&old.ip.saddr, 32, &new.ip.saddr, 32);
-	translate_quoted_l4(&new.l4, entry, key.proto, addresses);
-	if (bpf_skb_store_bytes(skb, quote_off, &new, sizeof(new), 0) ||
-	    bpf_l4_csum_replace(skb, icmp_off + 2, 0, csum_delta(&old, sizeof(old), &new, sizeof(new)), 0))
+	__builtin_memcpy(&new.saddr, &entry->ndaddr, 16);
+	__builtin_memcpy(&new.daddr, &entry->nsaddr, 16);
+	addresses = csum_delta(&old.saddr, 32, &new.saddr, 32);
+	new_l4 = old_l4;
+	translate_quoted_l4(&new_l4, entry, key.proto, addresses);
+	if (store_quote(skb, icmp_off + 2, quote_off, &old, &new, sizeof(new)) ||
+	    store_quote(skb, icmp_off + 2, l4_off, &old_l4, &new_l4, sizeof(new_l4)))
 		return VERDICT_DROP;
 	if (key.proto == IPPROTO_TCP)
-		translate_quoted_tcp_check(skb, quote_off + sizeof(struct ipv6hdr), icmp_off + 2, &old.l4, &new.l4,
-					   addresses);
+		translate_quoted_tcp_check(skb, l4_off, icmp_off + 2, &old_l4, &new_l4, addresses);
 	if (ip_equal(&key.saddr, &p->key.saddr))
 		outer[0] = entry->nsaddr;
 	outer[1] = entry->ndaddr;
 	if (csum_replace_addresses(skb, icmp_off + 2, csum_delta(&p->key.saddr, 32, outer, 32), 0, false) ||
 	    bpf_skb_store_bytes(skb, ETH_HLEN + 8, outer, sizeof(outer), 0))
 		return VERDICT_DROP;
-	return send_error(skb, p, entry, &outer[0], IPPROTO_ICMPV6);
+	return send_error(skb, p, entry, &outer[0], IPPROTO_ICMPV6, egress);
 }
 
-static __always_inline int stage_icmp_error(struct __sk_buff *skb, const struct pkt *p)
+static __always_inline int stage_icmp_error(struct __sk_buff *skb, const struct pkt *p, const bool egress)
 {
 	if (p->v4)
-		return icmp4_error(skb, p);
-	return cfg_ipv6 ? icmp6_error(skb, p) : VERDICT_NEXT;
+		return icmp4_error(skb, p, egress);
+	return cfg_ipv6 ? icmp6_error(skb, p, egress) : VERDICT_NEXT;
 }
