@@ -1,67 +1,79 @@
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   countByName,
   createService,
+  defaultPlugins,
   deleteServices,
   type Family,
+  hostPort,
   type Lab,
+  pause,
   serverEndpoints,
   startLab,
   tcp,
   udp,
 } from './harness/index.js';
 
+const healthSwitch = fileURLToPath(new URL('./plugins/health-switch', import.meta.url));
+
 describe.each<Family>(['v4', 'v6'])('endpoints that are out of service, %s', (family) => {
   let lab: Lab;
 
   beforeAll(async () => {
-    lab = await startLab();
+    lab = await startLab({ plugins: { ...defaultPlugins, [healthSwitch]: {} } });
   });
   afterAll(() => lab?.dispose());
   afterEach(() => deleteServices(lab.daemon));
 
-  const setState = async (servers: readonly number[], state: 'red' | 'green'): Promise<void> => {
+  const vip = () => lab.network.vip[family];
+  const create = (protocol: 'tcp' | 'udp', port: number): Promise<void> =>
+    createService(lab.daemon, { vip: vip(), protocol, port, endpoints: serverEndpoints(lab.network, family) });
+  const setActive = async (servers: readonly number[], protocol: string, active: boolean): Promise<void> => {
     for (const number of servers) {
-      const hostName = lab.network.server(number)[family];
-      const answer = await lab.daemon.api.post('/config/endpointhoststate', { hostName, state });
-      expect(answer).toMatchObject({ status: 200 });
+      const address = lab.network.server(number)[family];
+      const answer = await lab.daemon.api.post('/test/endpoint-health', { address, protocol, port: 8080, active });
+      expect(answer).toEqual({ status: 200, body: { known: true } });
     }
   };
-  const create = (protocol: 'tcp' | 'udp', port: number): Promise<void> =>
-    createService(lab.daemon, {
-      vip: lab.network.vip[family],
-      protocol,
-      port,
-      endpoints: serverEndpoints(lab.network, family),
-    });
 
   it('are never chosen, and come back', async () => {
     await create('tcp', 4001);
-    await setState([2], 'red');
-    const ask = () => tcp(lab.network.client.netns, { host: lab.network.vip[family], port: 4001, count: 6 });
+    const ask = () => tcp(lab.network.client.netns, { host: vip(), port: 4001, count: 6 });
+    await setActive([2], 'tcp', false);
     expect(countByName(await ask())).toEqual({ server1: 3, server3: 3 });
-    await setState([2], 'green');
+    expect(await lab.daemon.loxicmdOk('get', 'ep')).toMatch(new RegExp(`${lab.network.server(2)[family]}.*nok`));
+    await setActive([2], 'tcp', true);
     expect(countByName(await ask())).toEqual({ server1: 2, server2: 2, server3: 2 });
+  });
+
+  it('keep the connections they have', async () => {
+    await create('tcp', 4004);
+    const { client } = lab.network;
+    const target = `TCP${family.slice(1)}:${hostPort(lab.network.vip, family, 4004)}`;
+    const lines = 'for i in $(seq 20); do echo line $i; sleep 0.05; done';
+    const talk = client.netns.sh(`(${lines}) | socat -t 3 - ${target} | grep -c line`);
+    await pause(300);
+    await setActive([1, 2, 3], 'tcp', false);
+    expect(Number(await talk)).toBe(20);
   });
 
   it('all of them: TCP is refused at once, and counted', async () => {
     await create('tcp', 4002);
-    await setState([1, 2, 3], 'red');
-    const [reply] = await tcp(lab.network.client.netns, { host: lab.network.vip[family], port: 4002 });
+    await setActive([1, 2, 3], 'tcp', false);
+    const [reply] = await tcp(lab.network.client.netns, { host: vip(), port: 4002 });
     expect(reply?.error).toBe('ECONNREFUSED');
     expect(reply?.ms).toBeLessThan(500);
     const metrics = await lab.daemon.api.get('/metrics');
     expect(metrics.body).toMatch(/no_endpoint[^\n]*\s[1-9]/);
-    await setState([1, 2, 3], 'green');
   });
 
   it('all of them: UDP is answered with ICMP unreachable at once', async () => {
     await create('udp', 4003);
-    await setState([1, 2, 3], 'red');
+    await setActive([1, 2, 3], 'udp', false);
     const started = Date.now();
-    const [reply] = await udp(lab.network.client.netns, { host: lab.network.vip[family], port: 4003 });
+    const [reply] = await udp(lab.network.client.netns, { host: vip(), port: 4003 });
     expect(reply?.error).toBe('ECONNREFUSED');
     expect(Date.now() - started).toBeLessThan(1500);
-    await setState([1, 2, 3], 'green');
   });
 });

@@ -23,7 +23,8 @@ export interface TcpOptions {
   readonly parallel?: number;
   readonly hold?: boolean;
   readonly stay?: boolean;
-  readonly localAddress?: string;
+  /** A list is gone through again and again. */
+  readonly localAddress?: string | readonly string[];
   readonly localPort?: number;
   readonly timeoutMs?: number;
 }
@@ -33,7 +34,8 @@ export interface UdpOptions {
   readonly port: number;
   readonly count?: number;
   readonly sameSocket?: boolean;
-  readonly localAddress?: string;
+  /** A list is gone through again and again. */
+  readonly localAddress?: string | readonly string[];
   readonly localPort?: number;
   readonly timeoutMs?: number;
   readonly size?: number;

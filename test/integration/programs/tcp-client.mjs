@@ -15,13 +15,19 @@ async function worker() {
   }
 }
 
+/** One address for all, or a list that is gone through again and again. */
+function localAddressOf(index) {
+  const list = [options.localAddress ?? []].flat();
+  return list.length > 0 ? { localAddress: list[index % list.length] } : {};
+}
+
 function attempt(index) {
   return new Promise((resolve) => {
     const started = performance.now();
     const socket = connect({
       host: options.host,
       port: options.port,
-      ...(options.localAddress ? { localAddress: options.localAddress } : {}),
+      ...localAddressOf(index),
       ...(options.localPort ? { localPort: options.localPort + index } : {}),
     });
     let text = '';

@@ -6,12 +6,13 @@ const options = { count: 1, sameSocket: false, timeoutMs: 3000, size: 0, ...JSON
 const family = options.host.includes(':') ? 'udp6' : 'udp4';
 const results = [];
 
-function open() {
+function open(index) {
   return new Promise((resolve) => {
     const socket = createSocket(family);
     // Connected, so that an ICMP error comes back as an error of the socket.
     const connect = () => socket.connect(options.port, options.host, () => resolve(socket));
-    if (options.localAddress) socket.bind(options.localPort ?? 0, options.localAddress, connect);
+    const list = [options.localAddress ?? []].flat();
+    if (list.length > 0) socket.bind(options.localPort ?? 0, list[index % list.length], connect);
     else connect();
   });
 }
@@ -36,9 +37,9 @@ function ask(socket, index) {
   });
 }
 
-const shared = options.sameSocket ? await open() : undefined;
+const shared = options.sameSocket ? await open(0) : undefined;
 for (let index = 0; index < options.count; index++) {
-  const socket = shared ?? (await open());
+  const socket = shared ?? (await open(index));
   results.push(await ask(socket, index));
   if (!shared) socket.close();
 }
