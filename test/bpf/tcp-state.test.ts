@@ -211,6 +211,62 @@ describePath('TCP states', (bench) => {
       expect(bench().path.counters().EVENT_FLOW_CREATED).toBe(2);
     });
 
+    it('a new SYN in place of an unanswered one is the one that counts', () => {
+      addService();
+      const talk = new Talk(bench(), family);
+      talk.sendSyn();
+      talk.sendSyn({ sequence: 77_000 });
+      talk.sendSynAck({ acknowledgment: 77_001 });
+      expect(talk.state()).toBe(CtTcpState.CT_TCP_SYN_ACK);
+      talk.send(talk.client(ack, { sequence: 77_001 }));
+      expect(bench().flowCount()).toEqual({ confirmed: 2, pending: 0 });
+    });
+
+    describe('Fast Open (RFC 7413)', () => {
+      const payload = text('GET / HTTP/1.0');
+
+      it.each([
+        ['accepted', payload.length],
+        ['not accepted', 0],
+      ])('data in the SYN, %s', (_name, taken) => {
+        addService();
+        const talk = new Talk(bench(), family);
+        talk.sendSyn({ payload });
+        talk.sendSynAck({ acknowledgment: CLIENT_ISN + 1 + taken });
+        talk.send(talk.client(ack, { sequence: CLIENT_ISN + 1 + taken }));
+        expect(talk.state()).toBe(CtTcpState.CT_TCP_EST);
+        expect(bench().flowCount()).toEqual({ confirmed: 2, pending: 0 });
+      });
+
+      it('a refusal acknowledges the data too', () => {
+        addService();
+        const talk = new Talk(bench(), family);
+        talk.sendSyn({ payload });
+        talk.send(talk.server(rst | ack, { sequence: 0, acknowledgment: CLIENT_ISN + 1 + payload.length }));
+        expect(talk.state()).toBe(CtTcpState.CT_TCP_CLOSED_WAIT);
+      });
+
+      it('data of the server before the handshake ends', () => {
+        addService();
+        const talk = new Talk(bench(), family);
+        talk.sendSyn();
+        talk.sendSynAck();
+        talk.send(talk.server(ack | psh, { payload: text('220 ready') }));
+        talk.send(talk.client(ack, { acknowledgment: SERVER_ISN + 1 + 9 }));
+        expect(talk.state()).toBe(CtTcpState.CT_TCP_EST);
+      });
+    });
+
+    it('a forged FIN does not make a flow one that a forged SYN may end', () => {
+      addService(2);
+      const talk = new Talk(bench(), family);
+      talk.establish();
+      talk.send(talk.client(fin | ack, { sequence: CLIENT_ISN + 0x40000000 }));
+      expect(talk.state()).toBe(CtTcpState.CT_TCP_EST);
+      expect(talk.sendSyn({ sequence: 77_000 })).toBe(endpoint(0).address);
+      expect(talk.state()).toBe(CtTcpState.CT_TCP_EST);
+    });
+
     it('a SYN into an established flow goes to the same endpoint, which will challenge it', () => {
       addService(2);
       const talk = new Talk(bench(), family);
@@ -276,7 +332,7 @@ describePath('TCP states', (bench) => {
         talk.sendSyn();
         talk.sendSynAck();
         talk.send(talk.client(ack));
-        refusedBy(talk, talk.client(rst, { sequence: CLIENT_ISN + 1 + 65_160 + 1 }));
+        refusedBy(talk, talk.client(rst, { sequence: CLIENT_ISN + 1 + 65_160 + (1 << SCALE) }));
       });
 
       it('a forged ACK does not move the window to where a forged reset is', () => {
