@@ -92,7 +92,8 @@ start_nginx() { # NAME
 
 # Ready is only said when the programs are attached and the API answers.
 start_daemon() {
-	inside lb bin/loxilb --state-dir "$work/state" --bpf-dir "$work/bpf" >"$work/loxilb.log" 2>&1 </dev/null &
+	# Not through inside(): $! has to be the daemon, not a shell around it.
+	nsenter --net=/run/netns/llbdemo-lb -- bin/loxilb --state-dir "$work/state" --bpf-dir "$work/bpf" >"$work/loxilb.log" 2>&1 </dev/null &
 	echo $! >"$work/loxilb.pid"
 	local attempt
 	for attempt in $(seq 150); do

@@ -6,7 +6,7 @@
 import { asBytes, JsonWriter } from './json-writer.js';
 
 export const KEY_SIZE = 40;
-export const ENTRY_SIZE = 128;
+export const ENTRY_SIZE = 120;
 export const SERVICE_ID_OFFSET = 104;
 
 const KEY = { saddr: 0, daddr: 16, sport: 32, dport: 34, proto: 36 } as const;
