@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type Options, readOptions, USAGE } from './options.js';
 import { measurePackets } from './packet/packet.js';
 import { tryRun } from './process.js';
+import { measurePrograms } from './programs.js';
 import { measureScale } from './scale/scale.js';
 import { Scope } from './scope.js';
 import { removeNamespaces, staleNamespaces } from './topology.js';
@@ -48,6 +49,7 @@ async function measure(options: Options, workDir: string): Promise<Map<string, R
     progress('packet path');
     reports.set('Packet', await measurePackets(options, workDir));
   }
+  if (options.parts.has('programs')) reports.set('Programs', await measurePrograms(workDir, progress));
   if (options.parts.has('scale')) reports.set('Scale', await measureScale(workDir, progress));
   progress('');
   return reports;

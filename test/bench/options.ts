@@ -15,15 +15,15 @@ export interface Options {
   readonly help: boolean;
 }
 
-const PARTS = ['traffic', 'packet', 'scale'] as const;
+const PARTS = ['traffic', 'packet', 'programs', 'scale'] as const;
 export type Part = (typeof PARTS)[number];
 
 export const USAGE = `Usage: npm run bench -- [options]
 
   --full                all parts, more and longer rounds (about 15 minutes)
-  --only PART[,PART]    traffic, packet, scale; a quick run does traffic and packet
+  --only PART[,PART]    traffic, packet, programs, scale; a quick run does traffic and packet
   --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb, onearm
-  --rounds N            at most N rounds of traffic
+  --rounds N            so many rounds of traffic, however long they take
   --object FILE         a packet path to measure instead of bpf/build/loxilb.bpf.o; give it twice to compare two
   --json FILE           write all figures there
   --record              append the report to test/bench/RESULTS.md

@@ -46,7 +46,13 @@ export async function measureTraffic(
     const slices = planSlices({ ...(options.full ? FULL : QUICK), blaster });
     const limits: RoundsOptions = options.full
       ? { maxRounds: options.rounds ?? 12, deadline: Number.POSITIVE_INFINITY, foreignLimit: 0.2, retries: 2, progress }
-      : { maxRounds: options.rounds ?? 9, deadline, foreignLimit: 1, retries: 0, progress };
+      : {
+          maxRounds: options.rounds ?? 9,
+          deadline: options.rounds ? Number.POSITIVE_INFINITY : deadline,
+          foreignLimit: 1,
+          retries: 0,
+          progress,
+        };
     const result = await playRounds(runners, slices, new CpuMeter(own), limits);
     const report = reportTraffic(runners, result);
     const foreign = summarise(result.foreign);
@@ -69,7 +75,7 @@ export async function measureTraffic(
   }
 }
 
-async function buildBlaster(workDir: string): Promise<string> {
+export async function buildBlaster(workDir: string): Promise<string> {
   const output = join(workDir, 'udp-blast');
   const source = new URL('./tools/udp-blast.c', import.meta.url).pathname;
   await run(['gcc', '-O2', '-Wall', '-o', output, source]);

@@ -16,6 +16,7 @@ const syscall = libc.func('long syscall(long number, int command, void *attribut
 const SYS_BPF = process.arch === 'arm64' ? 280 : 321;
 const BPF_PROG_TEST_RUN = 10;
 const BPF_LINK_CREATE = 28;
+const BPF_ENABLE_STATS = 32;
 const BPF_ITER_CREATE = 33;
 const BPF_TRACE_ITER = 28;
 const SKB_CONTEXT_BYTES = 192;
@@ -110,6 +111,22 @@ export function openWalk(program: number, map: number): number {
 /** Kernel bytes a map takes now. */
 export function mapMemory(map: number): number {
   return Number(/memlock:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${map}`, 'latin1'))?.[1] ?? Number.NaN);
+}
+
+export interface RunStatistics {
+  readonly runs: number;
+  readonly ns: number;
+}
+
+/** The kernel counts runs and time of every program while the returned descriptor is open. */
+export function enableStatistics(): number {
+  return bpf(BPF_ENABLE_STATS, Buffer.alloc(4));
+}
+
+export function readStatistics(program: number): RunStatistics {
+  const text = readFileSync(`/proc/self/fdinfo/${program}`, 'latin1');
+  const field = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(text)?.[1] ?? Number.NaN);
+  return { runs: field('run_cnt'), ns: field('run_time_ns') };
 }
 
 function bpf(command: number, attribute: Buffer): number {
