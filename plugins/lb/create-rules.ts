@@ -45,7 +45,7 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
     retirement,
     reconcile(desired) {
       const started = performance.now();
-      const watchLeaver: LbRules['watchLeaver'] = (service, endpoint) => rules.watchLeaver(service, endpoint);
+      const watchLeaver: LbRules['watchLeaver'] = (endpoint) => rules.watchLeaver(endpoint);
       const result = reconcile(desired, { maps, state, programmer, retirement, vips, dataplane, watchLeaver });
       log.info({ ...result, milliseconds: Math.round(performance.now() - started) }, 'rules reconciled');
     },

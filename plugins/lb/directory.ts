@@ -12,7 +12,7 @@ export function endpointDirectory(state: LbState, maps: Pick<LbMaps, 'endpoint'>
       const isActive = activeReader(maps, records.map(anyId));
       return records.map((record): DirectoryEndpoint => {
         const { address, protocol, port, users } = record;
-        const monitored = [...users.keys()].some(({ rule }) => isMonitored(rule));
+        const monitored = users.toArray().some(({ service }) => isMonitored(service.rule));
         return { address, protocol, port, active: isActive(anyId(record)), monitored, rules: users.size };
       });
     },
@@ -21,6 +21,5 @@ export function endpointDirectory(state: LbState, maps: Pick<LbMaps, 'endpoint'>
 
 /** Health is the same whichever rule uses the endpoint. */
 function anyId({ users }: EndpointRecord): number {
-  const first = users.values().next();
-  return first.done ? 0 : first.value.id;
+  return users.first?.id ?? 0;
 }

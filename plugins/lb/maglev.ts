@@ -21,6 +21,7 @@ const SIZES = [
 ] as const;
 const LARGEST = 65_521;
 const FREE = -1;
+const SEEDS = [0x811c9dc5, 0x9747b28c, 0x1b873593, 0x38b34ae5];
 
 export function maglevSize(endpointCount: number): number {
   return SIZES.find(({ endpoints }) => endpointCount <= endpoints)?.slots ?? LARGEST;
@@ -30,26 +31,49 @@ export function maglevSize(endpointCount: number): number {
 export function buildMaglev(endpoints: readonly MaglevEndpoint[], size: number): Int32Array {
   if (endpoints.length === 0) return new Int32Array(0);
   const largest = endpoints.reduce((most, { weight }) => Math.max(most, weight), 0);
-  const permutations = endpoints.map(({ key, weight }, index) => ({
+  const turn = largest || 1;
+  const claims = endpoints.map(({ key, weight }, index) => ({
     index,
     weight: largest === 0 ? 1 : weight,
     credit: 0,
-    next: hash(key, 0x811c9dc5) % size,
-    skip: (hash(key, 0x9747b28c) % (size - 1)) + 1,
+    order: slotOrder(key, size),
   }));
   const table = new Int32Array(size).fill(FREE);
-  const turn = largest || 1;
   for (let left = size; left > 0; ) {
-    for (const permutation of permutations) {
-      permutation.credit += permutation.weight;
-      if (permutation.credit < turn) continue;
-      permutation.credit -= turn;
-      while (table[permutation.next] !== FREE) permutation.next = (permutation.next + permutation.skip) % size;
-      table[permutation.next] = permutation.index;
+    for (const claim of claims) {
+      claim.credit += claim.weight;
+      if (claim.credit < turn) continue;
+      claim.credit -= turn;
+      let slot = claim.order();
+      while (table[slot] !== FREE) slot = claim.order();
+      table[slot] = claim.index;
       if (--left === 0) break;
     }
   }
   return table;
+}
+
+/**
+ * All slots in an order drawn from `key`, one per call: a permutation of the next power of two (odd factors and right
+ * shifts can be undone, so no value comes twice) without the few values beyond the end.
+ */
+function slotOrder(key: string, size: number): () => number {
+  const bits = 32 - Math.clz32(size - 1);
+  const mask = 2 ** bits - 1;
+  const shift = Math.ceil(bits / 2);
+  const rounds = SEEDS.map((seed) => ({ factor: hash(key, seed) | 1, offset: hash(key, ~seed) }));
+  let position = 0;
+  return () => {
+    let slot: number;
+    do {
+      slot = position++;
+      for (const { factor, offset } of rounds) {
+        slot = (Math.imul(slot, factor) + offset) & mask;
+        slot ^= slot >>> shift;
+      }
+    } while (slot >= size);
+    return slot;
+  };
 }
 
 /** FNV-1a over UTF-16 units with the finaliser of MurmurHash3, which FNV needs for its low bits. 32 bits. */

@@ -145,16 +145,16 @@ export class Programmer {
     const present = new Map(service.endpoints.map((one) => [`${one.entry.addr}|${one.entry.port}`, one]));
     return desired.endpoints.map((wanted) => {
       const key = endpointKey(wanted);
-      const known = present.get(key) ?? service.leaving.get(key);
+      const known = present.get(key) ?? service.leaving?.get(key);
       const record = this.parts.state.record(desired, wanted);
       undo.add(() => this.parts.state.forgetUnused(record));
       const entry = this.entryOf(desired, wanted, service.id, record.active);
       if (known) return { state: known, record, entry, fresh: false };
-      return { state: this.newEndpoint(record, entry, undo), record, entry, fresh: true };
+      return { state: this.newEndpoint(service, record, entry, undo), record, entry, fresh: true };
     });
   }
 
-  private newEndpoint(record: EndpointRecord, entry: LbEndpoint, undo: Undo): EndpointState {
+  private newEndpoint(service: ServiceState, record: EndpointRecord, entry: LbEndpoint, undo: Undo): EndpointState {
     const { state } = this.parts;
     const id = state.endpointIds.take();
     if (id === undefined) {
@@ -164,7 +164,7 @@ export class Programmer {
       });
     }
     undo.add(() => state.endpointIds.release(id));
-    return { id, record, entry };
+    return { id, service, record, entry };
   }
 
   private writeEndpoints({ planned, undo }: Change): void {
@@ -258,7 +258,7 @@ export class Programmer {
     state.byServiceKey.set(serviceKeyText(key), service);
     for (const endpoint of left) {
       endpoint.entry = leftEntry(endpoint.entry);
-      state.left(service, endpoint);
+      state.left(endpoint);
     }
     for (const { state: endpoint, record, entry } of planned) Object.assign(endpoint, { record, entry });
     Object.assign(service, { rule: desired, key, value, idleTicks: secondsToTicks(desired.inactiveTimeOut) });

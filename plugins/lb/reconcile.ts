@@ -1,21 +1,14 @@
 import type { DataPlane } from '@loxilb/sdk';
 import { lbError } from './errors.js';
+import { Few } from './few.js';
 import type { LbEndpoint, LbService, LbServiceKey, LbServiceState, LbSlot } from './layout.gen.js';
 import { type LbMaps, secondsToTicks } from './maps.js';
-import {
-  describeRule,
-  endpointKey,
-  type Rule,
-  type RuleEndpoint,
-  ruleKey,
-  serviceKey,
-  serviceKeyText,
-} from './model.js';
+import { describeRule, type Rule, type RuleEndpoint, ruleKey, serviceKey, serviceKeyText } from './model.js';
 import { type Pinned, type PinnedEndpoint, readPinned, slotReader } from './pinned.js';
 import { leftEntry, ownAddress, type Programmer, runOf, sameEntry, sameValue, slotsOf } from './programmer.js';
 import type { Retirement } from './retirement.js';
 import type { SlotRun } from './slot-runs.js';
-import { type EndpointState, type LbState, type ServiceState, WEIGHT_LEFT } from './state.js';
+import { type EndpointState, type LbState, NO_VALUE, type ServiceState, WEIGHT_LEFT } from './state.js';
 import type { VipAddresses } from './vip-addresses.js';
 
 export interface ReconcileParts {
@@ -25,7 +18,7 @@ export interface ReconcileParts {
   readonly retirement: Retirement;
   readonly vips: VipAddresses;
   readonly dataplane: Pick<DataPlane, 'rawBatches'>;
-  readonly watchLeaver: (service: ServiceState, endpoint: EndpointState) => void;
+  readonly watchLeaver: (endpoint: EndpointState) => void;
 }
 
 export interface ReconcileResult {
@@ -40,7 +33,8 @@ interface Draft {
   readonly key: LbServiceKey;
   readonly pinnedValue: LbService | undefined;
   readonly pinnedState: LbServiceState | undefined;
-  readonly pinnedEndpoints: ReadonlyMap<string, PinnedEndpoint>;
+  /** In the rule's order. */
+  readonly pinnedEndpoints: readonly (PinnedEndpoint | undefined)[];
   /** The run the service points at now, when this process could take it over. */
   readonly pinnedRun: SlotRun | undefined;
   id: number | undefined;
@@ -52,7 +46,7 @@ interface Draft {
  * or are watched as after a delete.
  */
 export function reconcile(rules: readonly Rule[], parts: ReconcileParts): ReconcileResult {
-  const pinned = readPinned(parts.maps);
+  const pinned = readPinned(parts.maps, parts.dataplane);
   const claimed = new Set<number>();
   const drafts = rules.map((rule) => adopt(rule, pinned, claimed, parts));
   const leftovers = findLeftovers(pinned, drafts, claimed, parts);
@@ -94,21 +88,14 @@ function adopt(rule: Rule, pinned: Pinned, claimed: Set<number>, { state }: Reco
   const service = pinned.services.get(serviceKeyText(key));
   const id = service && state.serviceIds.reserve(service.value.serviceId) ? service.value.serviceId : undefined;
   const run = service && runOf(service.value);
-  const wanted = new Set(rule.endpoints.map(endpointKey));
-  const endpoints = new Map<string, PinnedEndpoint>();
-  for (const endpoint of id === undefined ? [] : (pinned.endpoints.get(id) ?? [])) {
-    const name = `${endpoint.entry.addr}|${endpoint.entry.port}`;
-    if (!wanted.has(name) || endpoints.has(name) || !state.endpointIds.reserve(endpoint.id)) continue;
-    claimed.add(endpoint.id);
-    endpoints.set(name, endpoint);
+  const pinnedEndpoints = id === undefined ? [] : matchEndpoints(rule, pinned.endpoints.get(id) ?? []);
+  for (const [index, endpoint] of pinnedEndpoints.entries()) {
+    if (endpoint === undefined) continue;
+    if (!state.endpointIds.reserve(endpoint.id)) pinnedEndpoints[index] = undefined;
+    else claimed.add(endpoint.id);
     // Unhealthy then is unhealthy now; one that had left the rule was never judged.
-    if (endpoint.entry.active === 0 && endpoint.entry.weight !== WEIGHT_LEFT) {
-      state.record(rule, {
-        endpointIP: endpoint.entry.addr,
-        targetPort: endpoint.entry.port,
-        weight: 0,
-      }).active = false;
-    }
+    const isDown = endpoint.entry.active === 0 && endpoint.entry.weight !== WEIGHT_LEFT;
+    if (isDown) state.record(rule, rule.endpoints[index] as RuleEndpoint).active = false;
   }
   return {
     rule,
@@ -116,9 +103,18 @@ function adopt(rule: Rule, pinned: Pinned, claimed: Set<number>, { state }: Reco
     id,
     pinnedValue: id === undefined ? undefined : service?.value,
     pinnedState: id === undefined ? undefined : pinned.states.get(id),
-    pinnedEndpoints: endpoints,
+    pinnedEndpoints,
     pinnedRun: run && state.runs.reserve(run) ? run : undefined,
   };
+}
+
+/** Finds each endpoint of the rule among the pinned ones; mostly they are in the same order. */
+function matchEndpoints(rule: Rule, pinned: readonly PinnedEndpoint[]): (PinnedEndpoint | undefined)[] {
+  return rule.endpoints.map(({ endpointIP, targetPort }, index) => {
+    const isIt = ({ entry }: PinnedEndpoint): boolean => entry.addr === endpointIP && entry.port === targetPort;
+    const likely = pinned[index];
+    return likely && isIt(likely) ? likely : pinned.find(isIt);
+  });
 }
 
 interface Leftovers {
@@ -150,15 +146,18 @@ function findLeftovers(
       (endpoint) => !claimed.has(endpoint.id) && state.endpointIds.reserve(endpoint.id),
     );
     if (kept.has(id)) endpoints.push(...unclaimed);
-    else if (state.serviceIds.reserve(id))
-      (serving.has(id) ? serving : retired).set(
-        id,
-        unclaimed.map((one) => one.id),
-      );
-    else serving.delete(id);
+    else if (!state.serviceIds.reserve(id)) serving.delete(id);
+    else {
+      const section = serving.has(id) ? serving : retired;
+      section.set(id, unclaimed.map(idOf));
+    }
   }
   const runs = stale.map(({ value }) => runOf(value)).filter((run) => state.runs.reserve(run));
   return { keys: stale.map(({ key }) => key), runs, serving, retired, endpoints };
+}
+
+function idOf({ id }: { readonly id: number }): number {
+  return id;
 }
 
 /** Gives the rule what it has not got yet, and notes what the maps lack. */
@@ -167,34 +166,36 @@ function complete(draft: Draft, readSlot: (slot: number) => number, writes: Writ
   const { rule, key } = draft;
   const id = draft.id ?? takeId(state.serviceIds, rule);
   draft.id = id;
-  const endpoints = rule.endpoints.map((wanted) => completeEndpoint(wanted, draft, id, writes, parts));
+  const idleTicks = secondsToTicks(rule.inactiveTimeOut);
+  const service: ServiceState = { id, rule, key, value: NO_VALUE, idleTicks, endpoints: [], leaving: undefined };
+  const endpoints = rule.endpoints.map((_, index) => completeEndpoint(index, draft, service, writes, parts));
   const run = completeRun(draft, slotsOf(rule, endpoints), readSlot, writes, state);
   const value = programmer.valueOf(id, rule, run);
   if (!draft.pinnedValue || !sameValue(draft.pinnedValue, value)) writes.services.push([key, value]);
-  const idleTicks = secondsToTicks(rule.inactiveTimeOut);
   if (draft.pinnedState?.alive !== 1 || draft.pinnedState.idleTicks !== idleTicks) {
     writes.states.push([id, { cursor: draft.pinnedState?.cursor ?? 0, idleTicks, alive: 1 }]);
   }
-  const service: ServiceState = { id, rule, key, value, idleTicks, endpoints, leaving: new Map() };
-  for (const endpoint of endpoints) state.joined(service, endpoint);
+  Object.assign(service, { value, endpoints });
+  for (const endpoint of endpoints) state.joined(endpoint);
   state.services.set(ruleKey(rule), service);
   state.byId.set(id, service);
   state.byServiceKey.set(serviceKeyText(key), service);
 }
 
 function completeEndpoint(
-  wanted: RuleEndpoint,
+  index: number,
   { rule, pinnedEndpoints }: Draft,
-  serviceId: number,
+  service: ServiceState,
   writes: Writes,
   { state, programmer }: ReconcileParts,
 ): EndpointState {
+  const wanted = rule.endpoints[index] as RuleEndpoint;
   const record = state.record(rule, wanted);
-  const entry = programmer.entryOf(rule, wanted, serviceId, record.active);
-  const pinned = pinnedEndpoints.get(endpointKey(wanted));
+  const entry = programmer.entryOf(rule, wanted, service.id, record.active);
+  const pinned = pinnedEndpoints[index];
   const id = pinned?.id ?? takeId(state.endpointIds, rule);
   if (!pinned || !sameEntry(pinned.entry, entry)) writes.endpoints.push([id, entry]);
-  return { id, record, entry };
+  return { id, service, record, entry };
 }
 
 function completeRun(
@@ -248,6 +249,6 @@ function watch({ id, entry }: PinnedEndpoint, { state, watchLeaver }: ReconcileP
   const service = state.byId.get(entry.serviceId);
   if (service === undefined) return;
   const { addr: address, port } = entry;
-  const record = { address, port, protocol: service.rule.protocol, active: true, users: new Map() };
-  watchLeaver(service, { id, record, entry: leftEntry(entry) });
+  const record = { address, port, protocol: service.rule.protocol, active: true, users: new Few<EndpointState>() };
+  watchLeaver({ id, service, record, entry: leftEntry(entry) });
 }

@@ -1,12 +1,12 @@
 import type { Logger } from '@loxilb/sdk';
 import type { AddressBook } from './addresses.js';
 import { lbError } from './errors.js';
-import type { LbEndpoint, LbService } from './layout.gen.js';
+import type { LbEndpoint } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
 import { describeRule, endpointKey, type Rule, ruleKey, serviceKey, serviceKeyText } from './model.js';
 import { ownAddress, type Programmer, runOf } from './programmer.js';
 import type { FreedIds, Retirement } from './retirement.js';
-import type { EndpointState, LbState, ServiceState } from './state.js';
+import { type EndpointState, type LbState, NO_VALUE, type ServiceState } from './state.js';
 import type { VipAddresses } from './vip-addresses.js';
 
 export interface LbRulesParts {
@@ -18,8 +18,6 @@ export interface LbRulesParts {
   readonly programmer: Programmer;
   readonly log: Logger;
 }
-
-const NO_VALUE: LbService = { serviceId: 0, slotBase: 0, slotCount: 0, affinityTicks: 0, select: 0, mode: 0 };
 
 /** Rules in, map entries out: what the resource and the other plugins call. */
 export class LbRules {
@@ -59,10 +57,10 @@ export class LbRules {
     state.byServiceKey.delete(serviceKeyText(service.key));
     state.byId.delete(service.id);
     state.runs.retire(runOf(service.value));
-    for (const endpoint of service.endpoints) state.left(service, endpoint);
+    for (const endpoint of service.endpoints) state.left(endpoint);
     retirement.retireService(
       service.id,
-      [...service.endpoints, ...service.leaving.values()].map(({ id }) => id),
+      [...service.endpoints, ...(service.leaving?.values() ?? [])].map(({ id }) => id),
     );
     const address = ownAddress(service.rule);
     if (address !== undefined) vips.release(address);
@@ -74,11 +72,11 @@ export class LbRules {
     const record = state.findRecord(address, protocol, port);
     if (record === undefined) return false;
     if (record.active === active) return true;
-    const users = [...record.users];
-    const entries = users.map(([, endpoint]) => ({ endpoint, entry: { ...endpoint.entry, active: active ? 1 : 0 } }));
+    const users = record.users.toArray();
+    const entries = users.map((endpoint) => ({ endpoint, entry: { ...endpoint.entry, active: active ? 1 : 0 } }));
     maps.endpoint.setMany(entries.map(({ endpoint, entry }) => [endpoint.id, entry]));
     for (const { endpoint, entry } of entries) endpoint.entry = entry;
-    programmer.rebuildSlots(users.map(([service]) => service));
+    programmer.rebuildSlots(users.map(({ service }) => service));
     record.active = active;
     return true;
   }
@@ -121,23 +119,25 @@ export class LbRules {
       });
     }
     const key = serviceKey(rule);
-    return { id, rule, key, value: NO_VALUE, idleTicks: 0, endpoints: [], leaving: new Map() };
+    return { id, rule, key, value: NO_VALUE, idleTicks: 0, endpoints: [], leaving: undefined };
   }
 
   /** Endpoints that came (back) have their rule again, those that left are watched until their flows have ended. */
   private settleEndpoints(service: ServiceState, left: readonly EndpointState[]): void {
     const { state, retirement } = this.parts;
     for (const endpoint of service.endpoints) {
-      state.joined(service, endpoint);
-      if (service.leaving.delete(endpointKeyOf(endpoint))) retirement.reclaimEndpoint(endpoint.id);
+      state.joined(endpoint);
+      if (service.leaving?.delete(endpointKeyOf(endpoint))) retirement.reclaimEndpoint(endpoint.id);
     }
-    for (const endpoint of left) this.watchLeaver(service, endpoint);
+    for (const endpoint of left) this.watchLeaver(endpoint);
   }
 
-  watchLeaver(service: ServiceState, endpoint: EndpointState): void {
+  watchLeaver(endpoint: EndpointState): void {
+    const { service } = endpoint;
     const key = endpointKeyOf(endpoint);
+    service.leaving ??= new Map();
     service.leaving.set(key, endpoint);
-    this.parts.retirement.retireEndpoint(endpoint.id, () => service.leaving.delete(key));
+    this.parts.retirement.retireEndpoint(endpoint.id, () => service.leaving?.delete(key));
   }
 }
 

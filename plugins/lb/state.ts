@@ -1,3 +1,4 @@
+import { Few } from './few.js';
 import { IdPool } from './id-pool.js';
 import type { LbEndpoint, LbService, LbServiceKey } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
@@ -15,12 +16,13 @@ export interface ServiceState {
   /** In the rule's order. */
   endpoints: EndpointState[];
   /** Endpoints that left the rule while flows of theirs ran on, by endpoint key. */
-  readonly leaving: Map<string, EndpointState>;
+  leaving: Map<string, EndpointState> | undefined;
 }
 
 /** An endpoint of one service; its id is for life. */
 export interface EndpointState {
   readonly id: number;
+  readonly service: ServiceState;
   /** Looked up again when the endpoint comes back after it had left. */
   record: EndpointRecord;
   /** What `lb_endpoint` holds under `id`. */
@@ -33,8 +35,19 @@ export interface EndpointRecord {
   readonly protocol: string;
   readonly port: number;
   active: boolean;
-  readonly users: Map<ServiceState, EndpointState>;
+  /** The endpoints of rules it stands for. */
+  readonly users: Few<EndpointState>;
 }
+
+/** Of a service that is not in the map yet. */
+export const NO_VALUE: LbService = {
+  serviceId: 0,
+  slotBase: 0,
+  slotCount: 0,
+  affinityTicks: 0,
+  select: 0,
+  mode: 0,
+};
 
 /** Weight of an entry whose endpoint has left its rule: tells a restarted daemon that it is not merely unhealthy. */
 export const WEIGHT_LEFT = 0xffff_ffff;
@@ -70,19 +83,19 @@ export class LbState {
     const key = recordKey(endpointIP, rule.protocol, targetPort);
     let record = this.recordsByKey.get(key);
     if (record === undefined) {
-      record = { address: endpointIP, protocol: rule.protocol, port: targetPort, active: true, users: new Map() };
+      record = { address: endpointIP, protocol: rule.protocol, port: targetPort, active: true, users: new Few() };
       this.recordsByKey.set(key, record);
     }
     return record;
   }
 
-  joined(service: ServiceState, endpoint: EndpointState): void {
-    endpoint.record.users.set(service, endpoint);
+  joined(endpoint: EndpointState): void {
+    endpoint.record.users.add(endpoint);
   }
 
-  left(service: ServiceState, { record }: EndpointState): void {
-    record.users.delete(service);
-    this.forgetUnused(record);
+  left(endpoint: EndpointState): void {
+    endpoint.record.users.delete(endpoint);
+    this.forgetUnused(endpoint.record);
   }
 
   /** Drops a record no rule uses, e.g. of a rule that could not be programmed. */

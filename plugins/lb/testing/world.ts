@@ -93,7 +93,11 @@ export function createWorld(options: WorldOptions = {}): World {
       purged.push([...ids]);
     },
   };
-  const dataplane = { backend: 'memory' as const, rawBatches: () => [maps.slot.rawBatch()] };
+  const dataplane = {
+    backend: 'memory' as const,
+    rawBatches: (name: string) =>
+      Object.values(maps).flatMap((map) => (map.spec.name === name ? [map.rawBatch()] : [])),
+  };
   const start = (stored: Map<string, Rule>): World => {
     const parts = createRules({ config, maps, network, conntrack, dataplane, log: silent });
     parts.reconcile([...stored.values()]);
