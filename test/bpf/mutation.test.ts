@@ -6,9 +6,10 @@ import { describe, expect, it } from 'vitest';
 import { addPlainService, type Conversation, conversation } from './conversation.js';
 import { type RunResult, VERDICT } from './harness.js';
 import { CLIENT_SIDE, type Device, SERVER_SIDE } from './network.js';
+import { ipBytes, macBytes } from './reference/address.js';
 import { be16, buildFrame, buildIp } from './reference/build.js';
 import { internetChecksum } from './reference/checksum.js';
-import { type Packet, TCP } from './reference/packet.js';
+import { joinBytes, type Packet, TCP } from './reference/packet.js';
 import { InvalidPacket, parseFrame, parseIp, parseIpHeader } from './reference/parse.js';
 import { randomBytes, seeded } from './reference/random.js';
 import { type Peer, translate, translateError } from './reference/translate.js';
@@ -152,15 +153,17 @@ function errorOutputs({ family, protocol, talk, server }: World, input: Packet, 
   return [translateError(input, { source, quoted: { source: talk.from, destination: vipPeer }, hops: 1 })];
 }
 
-function isAnswer(input: Packet, output: Packet): boolean {
-  const turned =
-    output.ethernet.source === input.ethernet.destination && output.ethernet.destination === input.ethernet.source;
-  const back = output.ip.destination === input.ip.source;
+/** A packet turned round: an ICMP error that quotes it, or a reset. Sums of what is quoted are nobody's business here. */
+function isAnswer(frame: Uint8Array, output: Packet): boolean {
+  const { source, destination } = output.ethernet;
+  const turned = Buffer.compare(joinBytes(macBytes(source), macBytes(destination)), frame.subarray(0, 12)) === 0;
+  const sourceAt = output.ip.version === 4 ? 26 : 22;
+  const sender = frame.subarray(sourceAt, sourceAt + ipBytes(output.ip.destination).length);
+  const back = Buffer.compare(ipBytes(output.ip.destination), sender) === 0;
   const { transport } = output;
   if (transport.kind === 'tcp') return turned && back && (transport.flags & TCP.rst) !== 0;
   if (transport.kind !== 'error') return false;
-  const original = buildIp(input.ip, input.transport);
-  return turned && back && Buffer.compare(transport.quote, original.subarray(0, transport.quote.length)) === 0;
+  return turned && back && Buffer.compare(transport.quote, frame.subarray(14, 14 + transport.quote.length)) === 0;
 }
 
 /** What is wrong with what the program did, or undefined. */
@@ -171,6 +174,7 @@ function judge(world: World, frame: Uint8Array, result: RunResult, drops: number
   if (result.verdict !== VERDICT.redirect && result.verdict !== VERDICT.next) return `verdict ${result.verdict}`;
   const input = tryParse(frame);
   const output = tryParse(result.frame);
+  if (typeof output !== 'string' && isAnswer(frame, output)) return undefined;
   if (typeof input === 'string' || typeof output === 'string') {
     // A wrong checksum or length is carried on as wrong as it was; it is for the receiver to see.
     return input === output ? undefined : `input ${describeFault(input)}, output ${describeFault(output)}`;
@@ -179,7 +183,7 @@ function judge(world: World, frame: Uint8Array, result: RunResult, drops: number
     return 'addresses of another service';
   const expected = allowedOutputs(world, input).map(buildFrame);
   if (expected.some((bytes) => Buffer.compare(bytes, result.frame) === 0)) return undefined;
-  return isAnswer(input, output) ? undefined : `neither translated as it should be nor an answer`;
+  return 'neither translated as it should be nor an answer';
 }
 
 function describeFault(packet: Packet | string): string {
