@@ -1,6 +1,7 @@
 import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { removeLeftovers, WORK_PREFIX } from './leftovers.js';
 import { type Options, readOptions, USAGE } from './options.js';
 import { measurePackets } from './packet/packet.js';
 import { tryRun } from './process.js';
@@ -22,11 +23,11 @@ async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
   if (options.help) return void process.stdout.write(USAGE);
   if (process.getuid?.() !== 0) throw new Error('the bench needs root: it makes network namespaces and loads programs');
-  await removeNamespaces(await staleNamespaces());
+  await removeLeftovers();
   if (options.cleanup) return;
 
   const scope = new Scope();
-  const workDir = await mkdtemp(join(tmpdir(), 'llbbench-'));
+  const workDir = await mkdtemp(join(tmpdir(), WORK_PREFIX));
   scope.defer('work folder', () => rm(workDir, { recursive: true, force: true }));
   scope.defer('namespaces', async () => removeNamespaces(await staleNamespaces()));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
