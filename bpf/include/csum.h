@@ -21,6 +21,12 @@ static __always_inline __u16 csum_delta(const void *old, __u32 old_len, const vo
 	return csum_fold(bpf_csum_diff((__be32 *)old, old_len, (__be32 *)new, new_len, 0));
 }
 
+/* The difference the other way round; none stays none. */
+static __always_inline __u16 csum_negate(__u16 delta)
+{
+	return delta ? ~delta : 0;
+}
+
 static __always_inline __sum16 csum_apply(__sum16 check, __u32 delta)
 {
 	return ~csum_fold((__u16)~check + delta);

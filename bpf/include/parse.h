@@ -258,13 +258,14 @@ __noinline int parse(struct __sk_buff *skb, struct pkt *p)
 	}
 	if ((void *)(eth + 1) > end)
 		return PARSE_NOT_OURS;
-	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+	/* The kernel's copy: the header's is packed, and would be read byte by byte. */
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
 		int result = parse_ipv4(p, data, end, skb->len);
 
 		/* The header may not claim more than there is; padding after the end is fine. */
 		return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
 	}
-	if (cfg_ipv6 && eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+	if (cfg_ipv6 && skb->protocol == bpf_htons(ETH_P_IPV6)) {
 		int result = parse_ipv6(skb, p, data, end, skb->len);
 
 		return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;

@@ -99,6 +99,9 @@ struct ct_entry {
 };
 
 _Static_assert(sizeof(struct ct_key) == 40, "key is hashed whole: no padding");
+_Static_assert(__builtin_offsetof(struct ct_entry, dmac) % 4 == 0 &&
+		       __builtin_offsetof(struct ct_entry, smac) == __builtin_offsetof(struct ct_entry, dmac) + 6,
+	       "both are copied as three words");
 _Static_assert(__builtin_offsetof(struct ct_entry, service_id) == 104, "hot part ends with the cache line");
 
 /* Confirmed flows. Never evicted: a full table leaves new flows in ct_new. Sized by the daemon. */

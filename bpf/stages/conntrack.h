@@ -112,6 +112,8 @@ static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry 
 #define TCP_OPTION_WSCALE 3
 #define TCP_MAX_WSCALE 14
 #define TCP_NO_WSCALE 0xff
+/* A segment of a link with jumbo frames. */
+#define TCP_MAX_SYN_DATA 9000
 #define TCP_MAX_OPTIONS 40
 
 /* Window scale of a SYN (RFC 7323) whose `length` bytes of options are at `off`, or TCP_NO_WSCALE. */
@@ -121,15 +123,11 @@ __noinline int tcp_wscale(struct __sk_buff *skb, __u32 off, __u32 length)
 	__u32 at = 0;
 	int i;
 
+	barrier_var(length);
 	if (length < 4 || length > sizeof(options))
 		return TCP_NO_WSCALE;
-	/* Options come in words of four bytes; a fixed size keeps the load simple, missing bytes only when at the end. */
-	for (i = 0; i < TCP_MAX_OPTIONS / 4; i++) {
-		if (i * 4 >= length)
-			break;
-		if (bpf_skb_load_bytes(skb, off + i * 4, &options[i * 4], 4))
-			return TCP_NO_WSCALE;
-	}
+	if (bpf_skb_load_bytes(skb, off, options, length))
+		return TCP_NO_WSCALE;
 	for (i = 0; i < 16; i++) {
 		__u8 kind, size;
 
@@ -160,25 +158,42 @@ static __always_inline __u8 syn_wscale(struct __sk_buff *skb, const struct pkt *
 	return tcp_wscale(skb, p->l4_off + sizeof(struct tcphdr), p->l4_hlen - sizeof(struct tcphdr));
 }
 
+/* What a SYN tells of its direction. */
+static __always_inline void remember_syn(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
+{
+	entry->tcp_next = p->tcp_seq + 1;
+	entry->tcp_wscale = syn_wscale(skb, p);
+	entry->tcp_window = p->tcp_window;
+}
+
+/* The segment acknowledges the SYN of `other`, and at most the data that may have come with it (RFC 7413). */
+static __always_inline bool answers_syn(const struct pkt *p, const struct ct_entry *other)
+{
+	return other && p->tcp_ack - other->tcp_next <= TCP_MAX_SYN_DATA;
+}
+
+/* The segment lies in the window that `other`, the opposite direction, last offered. */
+static __always_inline bool in_window(const struct pkt *p, const struct ct_entry *other)
+{
+	return other && p->tcp_seq - other->tcp_ack <= other->tcp_window << (other->tcp_wscale & 0xf);
+}
+
 /*
  * A reset ends the flow only when it could come from the peer (RFC 5961 3): in the window the other side last offered,
  * or, during the handshake, exactly where the answer to it has to be.
  */
 static __always_inline bool reset_is_valid(const struct pkt *p, const struct ct_entry *entry, const struct ct_entry *other)
 {
-	__u32 window;
-
 	if (!other)
 		return false;
 	if (entry->state == CT_TCP_SYN_SENT) {
 		if (entry->flags & CT_REPLY)
-			return p->tcp_flags & TCP_ACK && p->tcp_ack == other->tcp_next;
+			return p->tcp_flags & TCP_ACK && answers_syn(p, other);
 		return p->tcp_seq == entry->tcp_next;
 	}
 	if (entry->state == CT_TCP_SYN_ACK && !(entry->flags & CT_REPLY))
 		return p->tcp_seq == entry->tcp_next;
-	window = other->tcp_window << (other->tcp_wscale & 0xf);
-	return p->tcp_seq - other->tcp_ack <= window;
+	return in_window(p, other);
 }
 
 static __always_inline bool ct_tcp_over(__u8 state)
@@ -244,7 +259,10 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 				ct_remove(&p->key, entry);
 				return CT_GONE;
 			}
-		} else if (reply && p->tcp_flags & TCP_ACK && other && p->tcp_ack == other->tcp_next &&
+			/* Another attempt of the client, perhaps with a new sequence number. */
+			if (state == CT_TCP_SYN_SENT)
+				remember_syn(skb, p, entry);
+		} else if (reply && p->tcp_flags & TCP_ACK && answers_syn(p, other) &&
 			   (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_ACK)) {
 			entry->tcp_next = p->tcp_seq + 1;
 			entry->tcp_ack = p->tcp_ack;
@@ -267,7 +285,7 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 		} else if (!ct_tcp_over(state)) {
 			ct_tcp_track(p, entry);
 		}
-		if (p->tcp_flags & TCP_FIN && (state == CT_TCP_EST || state == CT_TCP_FINI)) {
+		if (p->tcp_flags & TCP_FIN && (state == CT_TCP_EST || state == CT_TCP_FINI) && in_window(p, other)) {
 			entry->flags |= CT_FIN_SEEN;
 			state = other && other->flags & CT_FIN_SEEN ? CT_TCP_CLOSED_WAIT : CT_TCP_FINI;
 		}

@@ -142,8 +142,13 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 		*(__be16 *)(l4 + 2) = entry->ndport;
 	}
 	if (macs) {
-		__builtin_memcpy(eth->h_dest, entry->dmac, ETH_ALEN);
-		__builtin_memcpy(eth->h_source, entry->smac, ETH_ALEN);
+		/* Both addresses lie together in the frame and in the entry: three words, not twelve bytes. */
+		const __u32 *from = (const __u32 *)entry->dmac;
+		__u32 *to = (__u32 *)eth;
+
+		to[0] = from[0];
+		to[1] = from[1];
+		to[2] = from[2];
 	}
 	/* Last, because the helpers invalidate the pointers above. */
 	if (addr_delta && csum_replace_addresses(skb, l4_off + check_off, addr_delta, flags, p->v4))

@@ -138,7 +138,8 @@ __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p, __u32 egr
 	if (bpf_skb_load_bytes(skb, quote_off, &old, sizeof(old)))
 		return VERDICT_NEXT;
 	l4_off = quote_off + old.ihl * 4;
-	if (old.version != 4 || old.ihl < 5 || old.frag_off & bpf_htons(IP_OFFSET) ||
+	/* Only who sent the quoted packet is told about it. */
+	if (old.version != 4 || old.ihl < 5 || old.frag_off & bpf_htons(IP_OFFSET) || old.saddr != p->key.daddr.w[3] ||
 	    bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
 		return VERDICT_NEXT;
 	v4_to_ip(&key.saddr, old.daddr);
@@ -207,6 +208,8 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p, __u32 egr
 		return VERDICT_NEXT;
 	__builtin_memcpy(&key.saddr, &old.daddr, 16);
 	__builtin_memcpy(&key.daddr, &old.saddr, 16);
+	if (!ip_equal(&key.daddr, &p->key.daddr))
+		return VERDICT_NEXT;
 	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
 	if (!entry)

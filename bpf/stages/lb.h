@@ -203,7 +203,7 @@ static __always_inline bool is_icmp(__u8 proto)
 }
 
 /*
- * Inserts the way back. The tuple the endpoint will see must belong to this flow alone: when it is taken another
+ * Inserts the way back, and compiles both. The tuple the endpoint will see must belong to this flow alone: when it is taken another
  * source port is (RFC 4787 REQ-1 does not bind us, the mapping lives with the flow).
  */
 __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
@@ -230,7 +230,11 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 		__be16 port;
 
 		if (!bpf_map_lookup_elem(&ct_flow, &key)) {
-			compile_deltas(&key, &reverse);
+			entry->nsport = key.dport;
+			entry->ndport = key.sport;
+			compile_deltas(&p->key, entry);
+			reverse.addr_delta = csum_negate(entry->addr_delta);
+			reverse.port_delta = csum_negate(entry->port_delta);
 			if (!bpf_map_update_elem(&ct_new, &key, &reverse, BPF_NOEXIST))
 				goto inserted;
 		}
@@ -243,11 +247,8 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 	return -1;
 
 inserted:
-	if (i) {
+	if (i)
 		count(EVENT_PORT_TRANSLATED);
-		entry->nsport = key.dport;
-		entry->ndport = key.sport;
-	}
 	return 0;
 }
 
@@ -334,15 +335,12 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	}
 	if (p->key.proto == IPPROTO_TCP) {
 		entry.state = CT_TCP_SYN_SENT;
-		entry.tcp_next = p->tcp_seq + 1;
-		entry.tcp_wscale = syn_wscale(skb, p);
-		entry.tcp_window = p->tcp_window;
+		remember_syn(skb, p, &entry);
 	} else if (is_icmp(p->key.proto)) {
 		entry.state = CT_ICMP_REQ_SENT;
 	}
 	if (insert_reverse(p, &entry))
 		return VERDICT_DROP;
-	compile_deltas(&p->key, &entry);
 	if (bpf_map_update_elem(&ct_new, &p->key, &entry, BPF_ANY)) {
 		count(DROP_FLOW_INSERT);
 		return VERDICT_DROP;

@@ -14,7 +14,7 @@ import type { Hook } from './hook.js';
 import type { KernelMap } from './kernel-map.js';
 import { MapStore } from './map-store.js';
 import { ensureBpffs, listPins, pinAtomically, removePin } from './pins.js';
-import { probeChecksumIpv6Flag, probeTcx } from './probe.js';
+import { probeChecksumIpv6Flag, probeLoop, probeTcx } from './probe.js';
 import { kernelProgram, kernelWalk } from './programs.js';
 import { TcxHook } from './tcx-hook.js';
 
@@ -47,9 +47,8 @@ export class KernelBackend implements Backend {
     const object = BpfObject.open(objectFile);
     try {
       for (const [name, value] of constants) object.setConstant(name, value);
-      if (this.layout.constants.has('cfg_csum_ipv6_flag')) {
-        object.setConstant('cfg_csum_ipv6_flag', probeChecksumIpv6Flag());
-      }
+      this.setProbed(object, 'cfg_csum_ipv6_flag', probeChecksumIpv6Flag);
+      this.setProbed(object, 'cfg_bpf_loop', probeLoop);
       const store = new MapStore(bpfDir, requests, libbpf().possibleCpus(), log);
       store.prepare(object);
       object.load();
@@ -61,6 +60,11 @@ export class KernelBackend implements Backend {
       object.close();
       throw error;
     }
+  }
+
+  /** A constant that says what this kernel can do; packet paths that do not ask are not told. */
+  private setProbed(object: BpfObject, name: string, probe: () => boolean): void {
+    if (this.layout.constants.has(name)) object.setConstant(name, probe());
   }
 
   program(name: string): KernelProgram {

@@ -1,6 +1,7 @@
 /** What this kernel can do, found by trying. */
 import { AttachType, loadTcProgram, queryTcxPrograms, runProgram } from '../sys/bpf.js';
 import { Errno } from '../sys/errno.js';
+import { libbpf } from '../sys/libbpf.js';
 import { closeFd } from '../sys/libc.js';
 
 const LOOPBACK_IFINDEX = 1;
@@ -9,6 +10,14 @@ const LOOPBACK_IFINDEX = 1;
 export function probeTcx(): number {
   const result = queryTcxPrograms(LOOPBACK_IFINDEX, AttachType.TCX_INGRESS);
   return typeof result === 'number' ? -result : 0;
+}
+
+const PROGRAM_SCHED_CLS = 3;
+const HELPER_LOOP = 181;
+
+/** Whether programs may call bpf_loop (5.17). */
+export function probeLoop(): boolean {
+  return libbpf().probeHelper(PROGRAM_SCHED_CLS, HELPER_LOOP, null) === 1;
 }
 
 const BPF_F_PSEUDO_HDR = 1 << 4;

@@ -42,6 +42,11 @@ function bind(library: LibraryHandle) {
       map: Handle,
       size: [number | null],
     ) => Handle | null,
+    probeHelper: library.func('int libbpf_probe_bpf_helper(int type, int helper, const void *options)') as (
+      type: number,
+      helper: number,
+      options: null,
+    ) => number,
     possibleCpus: library.func('int libbpf_num_possible_cpus()') as () => number,
     tcHookCreate: library.func('int bpf_tc_hook_create(void *hook)') as (hook: Uint8Array) => number,
     tcAttach: library.func('int bpf_tc_attach(void *hook, void *options)') as TcCall,

@@ -24,7 +24,6 @@ export function testEntry(entry: Partial<CtEntry>): CtEntry {
     dmac: new Uint8Array(6),
     smac: new Uint8Array(6),
     oif: 0,
-    l3Delta: 0,
     addrDelta: 0,
     portDelta: 0,
     mtu: 65535,
