@@ -157,7 +157,7 @@ describePath('ICMP errors', (bench) => {
   });
 
   it('a quoted datagram without a checksum stays without, IPv4', () => {
-    const { vip, client, endpoint } = scene(4);
+    const { vip, client } = scene(4);
     addPlainService(bench(), 4, 'udp');
     const talk = conversation(4, 'udp');
     const unsummed = (packet: Packet): Packet => ({
