@@ -20,6 +20,8 @@ export interface MeasureInput {
   readonly repeat: number;
   /** Power of two. */
   readonly flows: number;
+  /** Number of the first flow that was never used; pinned tables remember those of earlier measurements. */
+  readonly firstFresh?: number;
 }
 
 export interface PacketFigure extends Summary {
@@ -47,12 +49,11 @@ const OPENED = 1 << 14;
 
 /** A program under test. */
 class Subject {
-  /** Number of the next flow that was never used. */
-  private fresh = 1 << 20;
-
   constructor(
     readonly name: string,
     readonly wrapper: Wrapper,
+    /** Number of the next flow that was never used. */
+    private fresh: number,
   ) {}
 
   /** One packet stream through the empty and the real program. */
@@ -113,7 +114,10 @@ function loadSubjects(input: MeasureInput): Subject[] {
   const targets = input.pinned
     ? [{ name: input.pinned, program: openPinned(input.pinned) }]
     : (input.objects ?? []).map((name) => ({ name, program: loadProgram(name) }));
-  return targets.map(({ name, program }) => new Subject(name, new Wrapper(new LoadedObject(input.wrapper), program)));
+  return targets.map(({ name, program }) => {
+    const wrapper = new Wrapper(new LoadedObject(input.wrapper), program);
+    return new Subject(name, wrapper, input.firstFresh ?? 1 << 20);
+  });
 }
 
 function loadProgram(file: string): number {
