@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { LoxilbError, type Token } from '@loxilb/sdk';
-import { container as globalContainer, type DependencyContainer, instanceCachingFactory } from 'tsyringe';
+import { type DependencyContainer, container as globalContainer, instanceCachingFactory } from 'tsyringe';
 
 /**
  * Dependency injection, kept to this file: typed tokens, factories, and one child container per plugin. Plugins see

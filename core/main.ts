@@ -4,8 +4,7 @@ import { isLoxilbError } from '@loxilb/sdk';
 import type pino from 'pino';
 import { loadConfig, packageFile } from './config/load-config.js';
 import { applyCommandLine, type CommandLine, CommandLineExit, parseCommandLine } from './config/options.js';
-import { cleanUp } from './lifecycle/cleanup.js';
-import { Daemon, type DaemonOptions } from './lifecycle/daemon.js';
+import type { DaemonOptions } from './lifecycle/daemon.js';
 import { LifecycleError } from './lifecycle/failures.js';
 import { notifyServiceManager } from './lifecycle/sd-notify.js';
 import { createRootLog, namedLog } from './telemetry/log.js';
@@ -26,6 +25,7 @@ async function main(args: readonly string[]): Promise<number> {
     log: (name) => namedLog(root, name),
   };
   if (!line.cleanup) return serve(options, line, root);
+  const { cleanUp } = await import('./lifecycle/cleanup.js');
   await cleanUp(options);
   return 0;
 }
@@ -35,6 +35,8 @@ async function serve(options: DaemonOptions, line: CommandLine, root: pino.Logge
   const log = namedLog(root, 'core');
   log.info({ version, configFile, dataplane: config.dataplane.backend }, 'starting');
   if (line.prometheus) log.info('--prometheus has no effect: metrics are always on');
+  // Imported here so that `--help` and refused options answer at once.
+  const { Daemon } = await import('./lifecycle/daemon.js');
   const daemon = new Daemon(options);
   const ended = untilSignal(root);
   await daemon.start();
@@ -69,7 +71,8 @@ function untilSignal(root: pino.Logger): Promise<NodeJS.Signals> {
 /** Bad configuration and plugins that fail are the operator's to read: plain text, no stack. */
 function explain(error: unknown): string {
   if (error instanceof LifecycleError) return error.message;
-  if (isLoxilbError(error)) return [`${error.code}: ${error.message}`, ...(error.remedy ? [error.remedy] : [])].join('\n  ');
+  if (isLoxilbError(error))
+    return [`${error.code}: ${error.message}`, ...(error.remedy ? [error.remedy] : [])].join('\n  ');
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 

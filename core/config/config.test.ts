@@ -86,7 +86,18 @@ describe('closest', () => {
 describe('parseCommandLine', () => {
   it('wins over the file', () => {
     const line = parseCommandLine(
-      ['--port', '12345', '--interfaces', 'eth0,veth*', '--dataplane', 'memory', '--loglevel', 'debug', '-a', '--ephemeral'],
+      [
+        '--port',
+        '12345',
+        '--interfaces',
+        'eth0,veth*',
+        '--dataplane',
+        'memory',
+        '--loglevel',
+        'debug',
+        '-a',
+        '--ephemeral',
+      ],
       '1',
     );
     const config = applyCommandLine(parseConfig({ plugins: {}, api: { host: '::1' } }, 'f'), line);

@@ -48,14 +48,30 @@ function describeOptions(version: string): Command {
     .helpOption('-h, --help', 'print this and exit')
     .allowExcessArguments(false)
     .showSuggestionAfterError(true)
-    .option('--config <file>', 'config file (default: /etc/loxilb/loxilb.config.{ts,js,yaml,yml,json}, then the package\'s own)')
+    .option(
+      '--config <file>',
+      "config file (default: /etc/loxilb/loxilb.config.{ts,js,yaml,yml,json}, then the package's own)",
+    )
     .addOption(new Option('--host <address>', 'listen address of the REST API (default: 127.0.0.1)').env('HOST'))
-    .addOption(new Option('--port <port>', 'TCP port of the REST API (default: 11111)').env('PORT').argParser(parsePort))
+    .addOption(
+      new Option('--port <port>', 'TCP port of the REST API (default: 11111)').env('PORT').argParser(parsePort),
+    )
     .option('--state-dir <dir>', 'folder of the stored desired state (default: /var/lib/loxilb)')
     .option('--bpf-dir <dir>', 'folder of pinned maps, programs and links (default: /opt/loxilb/dp/bpf)')
-    .option('--interfaces <names>', 'comma list of interfaces to serve, * matches any text (default: all usable)', parseList)
-    .addOption(new Option('--dataplane <backend>', 'memory forwards nothing (default: kernel)').choices(['kernel', 'memory']))
-    .addOption(new Option('--dialect <name>', 'legacy answers every error with status 200 (default: current)').choices(['current', 'legacy']))
+    .option(
+      '--interfaces <names>',
+      'comma list of interfaces to serve, * matches any text (default: all usable)',
+      parseList,
+    )
+    .addOption(
+      new Option('--dataplane <backend>', 'memory forwards nothing (default: kernel)').choices(['kernel', 'memory']),
+    )
+    .addOption(
+      new Option('--dialect <name>', 'legacy answers every error with status 200 (default: current)').choices([
+        'current',
+        'legacy',
+      ]),
+    )
     .option('--ephemeral', 'store nothing')
     .option('--cleanup', 'detach the programs, remove every pin and address of ours, and exit')
     .option('--log-level <level>', `one of ${LEVEL_NAMES.join(', ')} (default: info)`)

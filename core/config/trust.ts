@@ -10,7 +10,8 @@ export function checkTrusted(file: string): void {
   const { uid, mode } = statSync(file);
   const self = process.getuid?.() ?? 0;
   if (uid !== 0 && uid !== self) throw unsafe(file, `belongs to user ${uid}`, `chown root ${file}`);
-  if (mode & 0o022) throw unsafe(file, `may be written by others (mode ${(mode & 0o777).toString(8)})`, `chmod go-w ${file}`);
+  if (mode & 0o022)
+    throw unsafe(file, `may be written by others (mode ${(mode & 0o777).toString(8)})`, `chmod go-w ${file}`);
 }
 
 function unsafe(file: string, why: string, remedy: string): LoxilbError {

@@ -51,7 +51,9 @@ describe('Daemon', () => {
     const running = daemon(['one']);
     await running.start();
     expect(await (await get(running, '/one')).json()).toEqual({ one: {} });
-    expect(await (await get(running, '/plugins')).json()).toMatchObject({ pluginAttr: [{ name: 'one', state: 'started' }] });
+    expect(await (await get(running, '/plugins')).json()).toMatchObject({
+      pluginAttr: [{ name: 'one', state: 'started' }],
+    });
     const metrics = await get(running, '/metrics');
     expect(metrics.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(await metrics.text()).toContain('process_resident_memory_bytes');
@@ -82,7 +84,9 @@ describe('Daemon', () => {
   it('warns when it listens beyond this machine', async () => {
     const running = daemon([], { host: '0.0.0.0' });
     await running.start();
-    expect(log.lines.some(({ level, text }) => level === 'warn' && text.startsWith('THE API LISTENS BEYOND'))).toBe(true);
+    expect(log.lines.some(({ level, text }) => level === 'warn' && text.startsWith('THE API LISTENS BEYOND'))).toBe(
+      true,
+    );
     await running.stop();
   });
 });

@@ -88,7 +88,9 @@ export class Lifecycle {
 
   /** A plugin whose dependency failed is not worth another line in the report. */
   #brokenDependency({ plugin }: Hosted): string | undefined {
-    return plugin.dependsOn?.find((name) => this.#hosted.find((other) => other.plugin.name === name)?.state === 'failed');
+    return plugin.dependsOn?.find(
+      (name) => this.#hosted.find((other) => other.plugin.name === name)?.state === 'failed',
+    );
   }
 
   #explain(failure: Failure): Failure {

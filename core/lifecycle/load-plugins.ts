@@ -74,7 +74,8 @@ function locatePath(path: string, source: string): string {
   if (!existsSync(path)) throw notFound(source, `${path} does not exist`);
   if (!statSync(path).isDirectory()) return path;
   const file = packageEntry(path) ?? entryFile(path);
-  if (!file) throw notFound(source, `${path} has neither a package.json with an entry nor one of ${ENTRY_FILES.join(', ')}`);
+  if (!file)
+    throw notFound(source, `${path} has neither a package.json with an entry nor one of ${ENTRY_FILES.join(', ')}`);
   return file;
 }
 
@@ -103,5 +104,9 @@ function builtInNames(): string[] {
 }
 
 function notFound(source: string, why: string): LoxilbError {
-  return new LoxilbError(`plugin ${source} not found: ${why}`, { code: 'PLUGIN_NOT_FOUND', status: 500, value: source });
+  return new LoxilbError(`plugin ${source} not found: ${why}`, {
+    code: 'PLUGIN_NOT_FOUND',
+    status: 500,
+    value: source,
+  });
 }

@@ -13,7 +13,11 @@ export function missingService(plugin: string, id: string): LoxilbError {
 }
 
 /** The same fault, once it is known who would have provided the service. */
-export function explainMissingService(plugin: string, error: unknown, ownerOf: (id: string) => string | undefined): unknown {
+export function explainMissingService(
+  plugin: string,
+  error: unknown,
+  ownerOf: (id: string) => string | undefined,
+): unknown {
   const { code, value } = error as { code?: unknown; value?: unknown };
   if (code !== CODE || typeof value !== 'string') return error;
   const provider = ownerOf(value);

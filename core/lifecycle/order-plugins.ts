@@ -32,10 +32,7 @@ function faultsOf(entry: LoadedPlugin, byName: ReadonlyMap<string, LoadedPlugin>
   return faults;
 }
 
-function sortByDependency(
-  loaded: readonly LoadedPlugin[],
-  byName: ReadonlyMap<string, LoadedPlugin>,
-): LoadedPlugin[] {
+function sortByDependency(loaded: readonly LoadedPlugin[], byName: ReadonlyMap<string, LoadedPlugin>): LoadedPlugin[] {
   const sorted: LoadedPlugin[] = [];
   const visit = (entry: LoadedPlugin, trail: readonly string[]): void => {
     const { name, dependsOn = [] } = entry.plugin;

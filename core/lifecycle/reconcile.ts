@@ -19,7 +19,8 @@ export function reconcileResources(resources: readonly CatalogResource[], store:
     } catch (error) {
       failures.push({ plugin, phase: 'reconcile', error });
     }
-    if (desired.length > 0) log.info({ resource: definition.name, entries: desired.length }, 'desired state programmed');
+    if (desired.length > 0)
+      log.info({ resource: definition.name, entries: desired.length }, 'desired state programmed');
   }
   if (failures.length > 0) throw new LifecycleError(failures);
 }

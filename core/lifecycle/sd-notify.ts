@@ -15,7 +15,9 @@ export async function notifyServiceManager(state: string, log: Logger): Promise<
     const { default: koffi } = await import('koffi');
     const libc = koffi.load('libc.so.6');
     const socket = libc.func('int socket(int domain, int type, int protocol)');
-    const sendto = libc.func('long sendto(int fd, void *data, size_t size, int flags, void *address, unsigned int length)');
+    const sendto = libc.func(
+      'long sendto(int fd, void *data, size_t size, int flags, void *address, unsigned int length)',
+    );
     const close = libc.func('int close(int fd)');
     const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) as number;
     if (fd < 0) throw new Error('no socket');

@@ -3,8 +3,8 @@ import type { PluginStatus } from '../lifecycle/lifecycle.js';
 import type { DesiredState } from '../state/store.js';
 import { METRICS_CONTENT_TYPE, type Metrics } from '../telemetry/metrics.js';
 import type { Catalog, CatalogResource } from './catalog.js';
-import { renderTable } from './render-table.js';
 import { pathNotFound } from './framework-error.js';
+import { renderTable } from './render-table.js';
 import { BASE_PATH, type Route } from './route.js';
 
 export interface CoreRouteParts {

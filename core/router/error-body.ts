@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import { type LoxilbError, isLoxilbError } from '@loxilb/sdk';
+import { isLoxilbError, type LoxilbError } from '@loxilb/sdk';
 import { messageOfStatus } from './error-classes.js';
 import { FrameworkError } from './framework-error.js';
 

@@ -51,7 +51,10 @@ export function notAcceptable(available: readonly string[]): FrameworkError {
 }
 
 export function unsupportedMediaType(given: string): FrameworkError {
-  return new FrameworkError(415, `unsupported media type ${JSON.stringify(given)}, only [application/json] are allowed`);
+  return new FrameworkError(
+    415,
+    `unsupported media type ${JSON.stringify(given)}, only [application/json] are allowed`,
+  );
 }
 
 export function unparsable(bodyName: string, reason: string): FrameworkError {
@@ -63,8 +66,5 @@ export function required(path: string): FrameworkError {
 }
 
 export function wrongParameterType(name: string, place: 'path' | 'query', type: string, given: string): FrameworkError {
-  return new FrameworkError(
-    VIOLATION.type,
-    `${name} in ${place} must be of type ${type}: ${JSON.stringify(given)}`,
-  );
+  return new FrameworkError(VIOLATION.type, `${name} in ${place} must be of type ${type}: ${JSON.stringify(given)}`);
 }

@@ -44,9 +44,31 @@ const app = createServer({
 afterAll(() => app.close());
 
 /** Bodies that are nearly right: known keys in any case, values of any type. */
-const value = fc.oneof({ withCrossShrink: true }, fc.jsonValue(), fc.integer(), fc.double(), fc.constantFrom('a', '', null));
-const key = fc.constantFrom('name', 'NAME', 'size', 'ratio', 'kind', 'inner', 'on', 'list', 'n', 'table', '__proto__', 'x');
-const near = fc.dictionary(key, fc.oneof(value, fc.dictionary(key, fc.oneof(value, fc.array(fc.dictionary(key, value))))));
+const value = fc.oneof(
+  { withCrossShrink: true },
+  fc.jsonValue(),
+  fc.integer(),
+  fc.double(),
+  fc.constantFrom('a', '', null),
+);
+const key = fc.constantFrom(
+  'name',
+  'NAME',
+  'size',
+  'ratio',
+  'kind',
+  'inner',
+  'on',
+  'list',
+  'n',
+  'table',
+  '__proto__',
+  'x',
+);
+const near = fc.dictionary(
+  key,
+  fc.oneof(value, fc.dictionary(key, fc.oneof(value, fc.array(fc.dictionary(key, value))))),
+);
 const body = fc.oneof(
   near.map((object) => JSON.stringify(object)),
   fc.json(),

@@ -54,10 +54,16 @@ function operation(route: Route): object {
     'x-access': route.access,
     parameters: parameters(route),
     ...(route.body && {
-      requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(route.body.schema, 'input') } } },
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: jsonSchema(route.body.schema, 'input') } },
+      },
     }),
     responses: {
-      200: { description: 'OK', content: { [route.contentType ?? 'application/json']: { schema: replySchema(route) } } },
+      200: {
+        description: 'OK',
+        content: { [route.contentType ?? 'application/json']: { schema: replySchema(route) } },
+      },
       ...(route.body && { 422: errorResponse('Schema violation', 'FrameworkError') }),
       default: errorResponse('Refused', 'Error'),
     },

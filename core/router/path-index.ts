@@ -15,7 +15,10 @@ export class PathIndex {
 
   /** Sorted; empty when nothing is at this path. */
   methodsOf(path: string): string[] {
-    const segments = path.replace(/\/+/g, '/').replace(/(.)\/$/, '$1').split('/');
+    const segments = path
+      .replace(/\/+/g, '/')
+      .replace(/(.)\/$/, '$1')
+      .split('/');
     const methods = [...this.#patterns.values()]
       .filter((pattern) => matches(pattern.segments, segments))
       .flatMap((pattern) => [...pattern.methods]);

@@ -24,7 +24,9 @@ const schema = z
       bgp: z.boolean().optional(),
       name: z.string().max(8).optional(),
     }),
-    endpoints: z.array(z.object({ endpointIP: z.string(), targetPort: z.int(), weight: z.int().min(0).max(255) })).min(1),
+    endpoints: z
+      .array(z.object({ endpointIP: z.string(), targetPort: z.int(), weight: z.int().min(0).max(255) }))
+      .min(1),
     allowedSources: z.array(z.object({ prefix: z.string() })).optional(),
   })
   .meta({ id: 'LoadbalanceEntry' });
@@ -235,7 +237,11 @@ describe('bodies', () => {
     ['number for a choice', argument(5, 'protocol'), field('number', 'protocol', 'string')],
     ['list for text', argument([1], 'externalIP'), field('array', 'externalIP', 'string')],
     ['text for a switch', argument('yes', 'bgp'), field('string', 'bgp', 'bool')],
-    ['text for the body', '"x"', parsing('json: cannot unmarshal string into Go value of type models.LoadbalanceEntry')],
+    [
+      'text for the body',
+      '"x"',
+      parsing('json: cannot unmarshal string into Go value of type models.LoadbalanceEntry'),
+    ],
     ['bad key', '{bad', parsing("invalid character 'b' looking for beginning of object key string")],
     ['cut short', '{"serviceArguments":{"port":', parsing('unexpected EOF')],
     ['missing comma', '{"a":1 "b"', parsing("invalid character '\"' after object key:value pair")],
@@ -357,7 +363,9 @@ describe('answers', () => {
     await post({ ...good, serviceArguments: { externalIP: '2001:db8::1', port: 80 } });
     const path = '/config/loadbalancer/externalipaddress/2001%3Adb8%3A%3A1/port/80';
     expect((await call({ method: 'DELETE', path })).status).toBe(200);
-    expect((await call({ method: 'DELETE', path: '/config/loadbalancer/externalipaddress/%zz/port/80' })).status).toBe(400);
+    expect((await call({ method: 'DELETE', path: '/config/loadbalancer/externalipaddress/%zz/port/80' })).status).toBe(
+      400,
+    );
   });
 
   it('stream', async () => {
@@ -392,4 +400,3 @@ describe('around the API', () => {
     expect(audit.lines[0]?.fields).toMatchObject({ resource: 'loadbalancer', keys: ['192.168.1.9:80'] });
   });
 });
-

@@ -16,7 +16,11 @@ export interface BodyRules {
  * found first, in the order of the document; then members are checked alphabetically.
  */
 export function firstViolation(issues: readonly Issue[], body: unknown, rules: BodyRules): FrameworkError {
-  const located = issues.map((issue) => ({ issue, value: valueAt(body, issue.path), step: stepAt(rules.shape, issue.path) }));
+  const located = issues.map((issue) => ({
+    issue,
+    value: valueAt(body, issue.path),
+    step: stepAt(rules.shape, issue.path),
+  }));
   const mistyped = located
     .filter(({ issue, value, step }) => isTypeError(issue, value, step.shape))
     .sort((a, b) => compareInDocument(body, a.issue.path, b.issue.path))[0];

@@ -98,7 +98,8 @@ function unwrap(schema: z.ZodType): { inner: z.ZodType; optional: boolean } {
 }
 
 function zerosNotOffered(def: SchemaDef): unknown[] {
-  const offered = def.type === 'enum' ? Object.values(def.entries ?? {}) : def.type === 'literal' ? def.values : undefined;
+  const offered =
+    def.type === 'enum' ? Object.values(def.entries ?? {}) : def.type === 'literal' ? def.values : undefined;
   return offered ? ['', 0].filter((zero) => !offered.includes(zero)) : [];
 }
 

@@ -22,9 +22,7 @@ export class Mutations {
   /** @returns keys of the entries concerned */
   post(resource: AnyResource, request: unknown): string[] {
     const stored = this.store.section(resource.name);
-    const outcome = resource.merge
-      ? resource.merge(request, stored)
-      : { key: resource.key(request), desired: request };
+    const outcome = resource.merge ? resource.merge(request, stored) : { key: resource.key(request), desired: request };
     return this.#execute(resource, [{ ...outcome, previous: stored.get(outcome.key) }]);
   }
 
@@ -37,9 +35,7 @@ export class Mutations {
   #execute(resource: AnyResource, wanted: readonly Step[]): string[] {
     const steps = wanted.filter((step) => step.desired !== undefined || step.previous !== undefined);
     if (steps.length === 0) return [];
-    const commit = this.store.prepare(
-      steps.map(({ key, desired }) => ({ resource: resource.name, key, desired })),
-    );
+    const commit = this.store.prepare(steps.map(({ key, desired }) => ({ resource: resource.name, key, desired })));
     const done: Step[] = [];
     try {
       for (const step of steps) {

@@ -71,11 +71,7 @@ function applyRecord(sections: Sections, record: JournalRecord): void {
  * Records of one journal. A damaged last line is a write that a crash cut short: its client never got an answer, so it
  * is dropped. A damaged line before others is disk damage: records are absolute, so the rest still counts.
  */
-function readJournal(
-  path: string,
-  isNewest: boolean,
-  log: Logger,
-): { records: JournalRecord[]; goodBytes: number } {
+function readJournal(path: string, isNewest: boolean, log: Logger): { records: JournalRecord[]; goodBytes: number } {
   const text = readFileSync(path, 'utf8');
   const records: JournalRecord[] = [];
   const lines = text.split('\n');

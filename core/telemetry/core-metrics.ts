@@ -43,7 +43,11 @@ export function declareProcessMetrics(metrics: MetricFactory): void {
 /** Prefixes the packet path sorts its counters by, and what each becomes. */
 const FAMILIES = [
   { prefix: 'drop_', name: 'loxilb_dataplane_drops_total', help: 'Packets dropped by the packet path' },
-  { prefix: 'pass_', name: 'loxilb_dataplane_passes_total', help: 'Packets left to the kernel although they looked like ours' },
+  {
+    prefix: 'pass_',
+    name: 'loxilb_dataplane_passes_total',
+    help: 'Packets left to the kernel although they looked like ours',
+  },
   { prefix: 'event_', name: 'loxilb_dataplane_events_total', help: 'Events of the packet path' },
 ] as const;
 

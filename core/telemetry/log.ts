@@ -1,4 +1,4 @@
-import { LoxilbError, type Logger } from '@loxilb/sdk';
+import { type Logger, LoxilbError } from '@loxilb/sdk';
 import pino from 'pino';
 
 /** Level names of existing loxilb command lines, in pino's words. */

@@ -41,7 +41,11 @@ it('refuses a name that is taken, until its owner lets go', () => {
 
 it('sorts counters of the packet path by family', async () => {
   const metrics = new Metrics(recordingLog());
-  declareDataPlaneMetrics(metrics.factory('core'), () => ({ drop_no_endpoint: 3, pass_fragment: 1, event_flow_created: 9 }));
+  declareDataPlaneMetrics(metrics.factory('core'), () => ({
+    drop_no_endpoint: 3,
+    pass_fragment: 1,
+    event_flow_created: 9,
+  }));
   declareProcessMetrics(metrics.factory('core'));
   const text = await metrics.scrape();
   expect(text).toContain('loxilb_dataplane_drops_total{reason="no_endpoint"} 3');

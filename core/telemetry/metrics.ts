@@ -34,11 +34,14 @@ export class Metrics {
     const name = spec.exactName ? spec.name : `loxilb_${owner.replaceAll('-', '_')}_${spec.name}`;
     const other = this.#declared.get(name);
     if (other || !/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) {
-      throw new LoxilbError(`metric ${name} of ${owner} ${other ? `is already declared by ${other.owner}` : 'has a bad name'}`, {
-        code: 'METRIC_NAME',
-        status: 500,
-        value: name,
-      });
+      throw new LoxilbError(
+        `metric ${name} of ${owner} ${other ? `is already declared by ${other.owner}` : 'has a bad name'}`,
+        {
+          code: 'METRIC_NAME',
+          status: 500,
+          value: name,
+        },
+      );
     }
     this.#declared.set(name, { owner, kind, name, spec });
   }

@@ -14,7 +14,9 @@ it('runs tasks in a thread and ends with its owner', async () => {
   const pools = new WorkerPools();
   const pool = pools.create('test', { file: pathToFileURL(file) });
   const bytes = new Uint8Array([1, 2, 3]);
-  expect(await pool.run<Uint8Array, Uint8Array>(bytes, { transfer: [bytes.buffer] })).toEqual(new Uint8Array([2, 4, 6]));
+  expect(await pool.run<Uint8Array, Uint8Array>(bytes, { transfer: [bytes.buffer] })).toEqual(
+    new Uint8Array([2, 4, 6]),
+  );
   expect(bytes.length).toBe(0);
   await pools.release('test');
 });

@@ -1,6 +1,11 @@
 import type { z } from 'zod';
 import type { Column, CommandSpec, TableSpec } from './command.js';
-import { commandFromDescriptor, type CommandDescriptor, type DescribedArgument, type DescribedFlag } from './descriptor.js';
+import {
+  type CommandDescriptor,
+  commandFromDescriptor,
+  type DescribedArgument,
+  type DescribedFlag,
+} from './descriptor.js';
 import type { ResourceDefinition } from './resource.js';
 
 /** The members of a resource a command is made from. */

@@ -45,9 +45,13 @@ function install(): void {
 
 async function start(): Promise<void> {
   const options = ['--dataplane', 'memory', '--port', '0', '--state-dir', join(dir, 'state')];
-  daemon = spawn(process.execPath, [join(root, 'bin/loxilb'), '--config', join(dir, 'loxilb.config.json'), ...options], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  daemon = spawn(
+    process.execPath,
+    [join(root, 'bin/loxilb'), '--config', join(dir, 'loxilb.config.json'), ...options],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   for await (const line of createInterface({ input: daemon.stdout as NodeJS.ReadableStream })) {
     const entry = JSON.parse(line) as { msg: string; address?: { port: number } };
     if (entry.msg !== 'ready') continue;

@@ -1,7 +1,7 @@
 import { encodeBytes } from '../codec.js';
+import type { RawBatch } from '../context.js';
 import { LoxilbError } from '../errors.js';
 import type { MapSlice, MapSpec } from '../maps.js';
-import type { RawBatch } from '../context.js';
 
 export type MapOperation = 'get' | 'set' | 'delete' | 'entries' | 'setMany' | 'deleteMany' | 'sync';
 
@@ -111,7 +111,10 @@ export class MemorySlice<K, V> implements MapSlice<K, V> {
   }
 
   #write(key: string, value: Uint8Array): void {
-    if (this.#isArray && Number.parseInt(Buffer.from(key, 'hex').reverse().toString('hex'), 16) >= this.spec.maxEntries) {
+    if (
+      this.#isArray &&
+      Number.parseInt(Buffer.from(key, 'hex').reverse().toString('hex'), 16) >= this.spec.maxEntries
+    ) {
       throw mapFull(this.spec.name);
     }
     if (!this.bytes.has(key) && this.bytes.size >= this.spec.maxEntries) {

@@ -83,7 +83,10 @@ function bench(test: TestContext<unknown>, contexts: readonly TestContext<unknow
       const definition = resource(name);
       const stored = stateOf(name);
       const request = definition.schema.parse(body);
-      const { key, desired } = definition.merge?.(request, stored) ?? { key: definition.key(request), desired: request };
+      const { key, desired } = definition.merge?.(request, stored) ?? {
+        key: definition.key(request),
+        desired: request,
+      };
       const previous = stored.get(key);
       if (desired === undefined) {
         if (previous !== undefined) definition.remove(previous);
@@ -112,7 +115,9 @@ function reconcile(definition: AnyResource, desired: readonly unknown[]): void {
 
 function snapshotOf(remains: Remains, contexts: readonly TestContext<unknown>[]): Record<string, string> {
   const arrays = new Set(
-    contexts.flatMap(({ maps }) => [...maps.values()].filter(({ spec }) => spec.type.endsWith('array'))).map((map) => map.spec.name),
+    contexts
+      .flatMap(({ maps }) => [...maps.values()].filter(({ spec }) => spec.type.endsWith('array')))
+      .map((map) => map.spec.name),
   );
   const lines: [string, string][] = [];
   for (const [name, bytes] of remains.maps) {

@@ -80,7 +80,11 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
   const slice = <K, V>(spec: MapSpec<K, V>): MemorySlice<K, V> => {
     const found = maps.get(spec.name) as MemorySlice<K, V> | undefined;
     if (found) return found;
-    const made = new MemorySlice(spec, entry(remains.maps, spec.name, () => new Map()), beforeWrite);
+    const made = new MemorySlice(
+      spec,
+      entry(remains.maps, spec.name, () => new Map()),
+      beforeWrite,
+    );
     maps.set(spec.name, made as unknown as MemorySlice<unknown, unknown>);
     return made;
   };
