@@ -1,7 +1,7 @@
 /** The six DELETE forms existing clients use. */
 import { canonicalIp, type DeleteArguments, type DeleteForm, isIpAddress } from '@loxilb/sdk';
 import { lbError } from './errors.js';
-import { type Rule, ruleKey } from './model.js';
+import { describeRule, type Rule, ruleKey } from './model.js';
 
 const QUERY = { bgp: 'boolean', block: 'int64' } as const;
 const PROTOCOLS = ['tcp', 'udp', 'sctp', 'icmp', 'none'];
@@ -25,8 +25,9 @@ function selectByKey({ params, query }: DeleteArguments, stored: ReadonlyMap<str
   }
   const host = params.hosturl === NO_HOST ? '' : (params.hosturl ?? '');
   const block = Math.trunc(Number(query.block ?? 0));
-  const key = ruleKey({ externalIP: canonicalIp(externalIP), protocol, port, portMax, block, host });
-  if (!stored.has(key)) throw lbError('LB_NO_RULE', `there is no rule ${key}`);
+  const identity = { externalIP: canonicalIp(externalIP), protocol, port, portMax, block, host };
+  const key = ruleKey(identity);
+  if (!stored.has(key)) throw lbError('LB_NO_RULE', `there is no rule ${describeRule(identity)}`);
   return [key];
 }
 

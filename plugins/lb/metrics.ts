@@ -1,6 +1,6 @@
 import type { MetricFactory, MetricSample } from '@loxilb/sdk';
 import { statsReader } from './endpoint-reader.js';
-import type { LbEndpointStats } from './layout.gen.js';
+import type { LbEndpoint, LbEndpointStats } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
 import { describeRule, type Rule } from './model.js';
 import type { LbState } from './state.js';
@@ -104,8 +104,12 @@ function readEndpoints({ state, maps }: Parts): Reading[] {
     services.flatMap(({ endpoints }) => endpoints.map(({ id }) => id)),
   );
   return services.flatMap(({ rule, endpoints }) =>
-    endpoints.map(({ id, entry }) => ({ rule, id, stats: stats(id), endpoint: `${entry.addr}:${entry.port}` })),
+    endpoints.map(({ id, entry }) => ({ rule, id, stats: stats(id), endpoint: endpointLabel(entry) })),
   );
+}
+
+function endpointLabel({ addr, port }: LbEndpoint): string {
+  return addr.includes(':') ? `[${addr}]:${port}` : `${addr}:${port}`;
 }
 
 function liveFlows(maps: Pick<LbMaps, 'flows'>, id: number): number {

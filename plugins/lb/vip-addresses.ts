@@ -54,8 +54,8 @@ export class VipAddresses {
   /** One address that cannot be added must not keep the others from working. */
   private addAtStart(address: string, noted: boolean): void {
     try {
-      if (noted && this.options.enabled) this.put(address);
-      else this.add(address);
+      if (!noted || !this.options.enabled) this.add(address);
+      else if (!this.book.isLocal(address)) this.put(address);
     } catch (error) {
       this.log.error({ err: error, address }, 'service address could not be added');
     }
