@@ -58,6 +58,11 @@ export class Daemon {
     return performance.now() - begin;
   }
 
+  /** The end of what the last one started has logged. */
+  logTail(): string {
+    return this.starts ? readFileSync(`${this.log}-${this.starts}.log`, 'utf8').slice(-2000) : '';
+  }
+
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await this.server?.stop(signal);
   }

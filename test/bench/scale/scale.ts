@@ -34,7 +34,7 @@ export async function measureScale(
     const pinned = join(daemon.bpfDir, 'programs/tc_ingress');
     const figures: Figures = [];
     let few: PacketFigure[] = [];
-    await steps(figures, progress, [
+    await steps(daemon, figures, progress, [
       ['a full flow table', async () => reportFill(figures, await fill({ wrapper, object: OBJECT, flows: FLOWS }))],
       ['idle daemon', () => measureIdle(figures, daemon)],
       [
@@ -71,6 +71,7 @@ export async function measureScale(
 
 /** One step that fails is a line of the report; the others are measured all the same. */
 async function steps(
+  daemon: Daemon,
   figures: Figures,
   progress: (text: string) => void,
   list: readonly [string, () => Promise<void>][],
@@ -81,7 +82,7 @@ async function steps(
       await step();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      process.stderr.write(`bench: ${name}: ${reason}\n`);
+      process.stderr.write(`bench: ${name}: ${reason}\n${daemon.logTail()}\n`);
       figures.push([name, 'FAILED', '']);
     }
   }
