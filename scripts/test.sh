@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test level.
 #   scripts/test.sh              all levels
-#   scripts/test.sh LEVEL...     these only: check unit unit-24 conformance kernel bpf bpf-newer integration readme
+#   scripts/test.sh LEVEL...     these only: check unit unit-24 conformance kernel bpf bpf-newer bpf-fallback integration readme
 # Last line: `N passed, N failed`. In CI (CI=true) a skipped test is a failed one.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_levels=(check unit unit-24 conformance kernel bpf bpf-newer integration readme)
+all_levels=(check unit unit-24 conformance kernel bpf bpf-newer bpf-fallback integration readme)
 levels=("$@")
 [ $# -gt 0 ] || levels=("${all_levels[@]}")
 
@@ -115,6 +115,8 @@ run_level() {
 	conformance) run_vitest conformance conformance node ;;
 	kernel | bpf | integration | readme) run_privileged "$1" "$1" ;;
 	bpf-newer) run_bpf_newer ;;
+	# The same packets, as on a kernel without what is newer than 5.15.
+	bpf-fallback) LOXILB_BPF_OLD_KERNEL=1 run_privileged bpf-fallback bpf ;;
 	*)
 		echo "unknown level '$1' (one of: ${all_levels[*]})"
 		add "$1" 0 1 0

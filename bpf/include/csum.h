@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
+#include <bpf/bpf_core_read.h>
+
 #include "config.h"
 
 /* Internet checksum arithmetic, RFC 1071 and RFC 1624 (HC' = ~(~HC + ~m + m')). */
@@ -30,6 +32,35 @@ static __always_inline __u16 csum_negate(__u16 delta)
 static __always_inline __sum16 csum_apply(__sum16 check, __u32 delta)
 {
 	return ~csum_fold((__u16)~check + delta);
+}
+
+/* Of the kernel's struct sk_buff, found by BTF at load. */
+struct sk_buff___csum {
+	__u8 ip_summed : 2;
+} __attribute__((preserve_access_index));
+
+extern void *bpf_cast_to_kern_ctx(void *ctx) __ksym __weak;
+
+#define CHECKSUM_COMPLETE 2
+#define CHECKSUM_PARTIAL 3
+
+/* What the L4 checksum in the packet is. Only with cfg_kern_ctx. */
+static __always_inline __u32 checksum_state(struct __sk_buff *skb)
+{
+	struct sk_buff___csum *packet = bpf_cast_to_kern_ctx(skb);
+
+	return BPF_CORE_READ_BITFIELD(packet, ip_summed);
+}
+
+/*
+ * The L4 checksum after addresses and ports changed by these differences. A partial one is the sum of the pseudo header
+ * alone, not complemented, and the device adds the rest.
+ */
+static __always_inline __sum16 csum_translate(__sum16 check, __u32 state, __u32 addresses, __u32 ports)
+{
+	if (state == CHECKSUM_PARTIAL)
+		return csum_fold((__u16)check + addresses);
+	return csum_apply(check, addresses + ports);
 }
 
 /*

@@ -150,6 +150,23 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 		to[1] = from[1];
 		to[2] = from[2];
 	}
+	if (cfg_kern_ctx) {
+		__u32 state = checksum_state(skb);
+		__sum16 *check = l4 + check_off;
+
+		if ((void *)(check + 1) > end)
+			return -1;
+		/* A UDP checksum of zero says that there is none. */
+		if (!flags || *check || state == CHECKSUM_PARTIAL) {
+			*check = csum_translate(*check, state, addr_delta, port_delta);
+			if (flags && !*check)
+				*check = 0xffff;
+		}
+		/* The sum over the whole packet: what IPv4's header makes up for in itself is not made up for in L4. */
+		if (unlikely(state == CHECKSUM_COMPLETE && p->v4))
+			bpf_csum_update(skb, csum_negate(addr_delta));
+		return 0;
+	}
 	/* Last, because the helpers invalidate the pointers above. */
 	if (addr_delta && csum_replace_addresses(skb, l4_off + check_off, addr_delta, flags, p->v4))
 		return -1;

@@ -66,6 +66,10 @@ const ENDPOINT_SIZED = { lb_ep_flows: 1024, lb_ep_stats: 1024 };
 /** The last enumerator is the size of the table. */
 const REASONS = Object.entries(DpCounter).filter(([name]) => name !== 'DP_COUNTERS');
 
+/** LOXILB_BPF_OLD_KERNEL: the ways taken where the kernel has nothing newer than 5.15. */
+const OLD_KERNEL = Boolean(process.env.LOXILB_BPF_OLD_KERNEL);
+const NOT_IN_5_15 = { cfg_kern_ctx: false, cfg_bpf_loop: false, cfg_csum_ipv6_flag: false };
+
 export class PacketPath {
   readonly maps;
   private readonly object: Handle;
@@ -76,7 +80,7 @@ export class PacketPath {
     const opened = captureLog(() => libbpf().openFile(file, null));
     if (!opened.value) throw new Error(`${file} cannot be opened: ${opened.log}`);
     this.object = opened.value;
-    this.setConstants(file, options.features ?? {});
+    this.setConstants(file, { ...(OLD_KERNEL ? NOT_IN_5_15 : {}), ...options.features });
     const sizes = { ...SIZES, ...ENDPOINT_SIZED, ...options.maxEntries };
     for (const [name, count] of Object.entries(sizes)) libbpf().setMaxEntries(this.mapHandle(name), count);
     const loaded = captureLog(() => libbpf().load(this.object));

@@ -14,7 +14,7 @@ import type { Hook } from './hook.js';
 import type { KernelMap } from './kernel-map.js';
 import { MapStore } from './map-store.js';
 import { ensureBpffs, listPins, pinAtomically, removePin } from './pins.js';
-import { probeChecksumIpv6Flag, probeLoop, probeTcx } from './probe.js';
+import { probeChecksumIpv6Flag, probeKernelContext, probeLoop, probeTcx } from './probe.js';
 import { kernelProgram, kernelWalk } from './programs.js';
 import { TcxHook } from './tcx-hook.js';
 
@@ -49,6 +49,7 @@ export class KernelBackend implements Backend {
       for (const [name, value] of constants) object.setConstant(name, value);
       this.setProbed(object, 'cfg_csum_ipv6_flag', probeChecksumIpv6Flag);
       this.setProbed(object, 'cfg_bpf_loop', probeLoop);
+      this.setProbed(object, 'cfg_kern_ctx', probeKernelContext);
       const store = new MapStore(bpfDir, requests, libbpf().possibleCpus(), log);
       store.prepare(object);
       object.load();

@@ -1,4 +1,5 @@
 /** What this kernel can do, found by trying. */
+import { existsSync, readFileSync } from 'node:fs';
 import { AttachType, loadTcProgram, queryTcxPrograms, runProgram } from '../sys/bpf.js';
 import { Errno } from '../sys/errno.js';
 import { libbpf } from '../sys/libbpf.js';
@@ -18,6 +19,14 @@ const HELPER_LOOP = 181;
 /** Whether programs may call bpf_loop (5.17). */
 export function probeLoop(): boolean {
   return libbpf().probeHelper(PROGRAM_SCHED_CLS, HELPER_LOOP, null) === 1;
+}
+
+const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
+
+/** Whether programs may look at the kernel's own packet structure (bpf_cast_to_kern_ctx, 6.2). */
+export function probeKernelContext(): boolean {
+  // The name is in the string section when the function is there; decoding the types would take a hundred times as long.
+  return existsSync(KERNEL_BTF) && readFileSync(KERNEL_BTF).includes('\0bpf_cast_to_kern_ctx\0');
 }
 
 const BPF_F_PSEUDO_HDR = 1 << 4;
