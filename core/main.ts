@@ -76,11 +76,20 @@ function explain(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-main(process.argv.slice(2)).then(
-  (code) => process.exit(code),
-  (error: unknown) => {
-    if (error instanceof CommandLineExit) process.exit(error.exitCode);
-    process.stderr.write(`loxilb: ${explain(error)}\n`);
-    process.exit(1);
-  },
-);
+/** What is still open may take this long to close by itself. */
+const EXIT_MS = 500;
+
+/**
+ * Lets the event loop run empty instead of cutting it off: native addons that are inside a callback of theirs abort the
+ * process otherwise. A handle that somebody left open must not keep the daemon, though.
+ */
+function exitSoon(code: number): void {
+  process.exitCode = code;
+  setTimeout(() => process.exit(), EXIT_MS).unref();
+}
+
+main(process.argv.slice(2)).then(exitSoon, (error: unknown) => {
+  if (error instanceof CommandLineExit) return exitSoon(error.exitCode);
+  process.stderr.write(`loxilb: ${explain(error)}\n`);
+  exitSoon(1);
+});
