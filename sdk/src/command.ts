@@ -99,7 +99,11 @@ export interface WriteCommand {
    * Checks the line and plans the requests. Throw `CommandError` with the exact text to print on bad input.
    * `print` writes a line to stdout at once, errors that follow come after it.
    */
-  plan(args: readonly string[], flags: Readonly<Record<string, FlagValue>>, print: (line: string) => void): CommandRequest[];
+  plan(
+    args: readonly string[],
+    flags: Readonly<Record<string, FlagValue>>,
+    print: (line: string) => void,
+  ): CommandRequest[];
   /** `quiet` prints only the result, `debug` a status line before it, `policy` the status line alone on success. */
   readonly output: 'quiet' | 'debug' | 'policy';
   /** With no argument at all the help is shown. Default true. */

@@ -91,7 +91,11 @@ export function commandFromDescriptor(descriptor: CommandDescriptor): CommandSpe
         output: 'debug',
         plan: (args, flags) => [planDelete(descriptor.name, remove, args, flags)],
       },
-      deletePath: (body) => fillPath(remove, remove.args.map((argument) => memberText(body, argument.member))),
+      deletePath: (body) =>
+        fillPath(
+          remove,
+          remove.args.map((argument) => memberText(body, argument.member)),
+        ),
     }),
   };
 }

@@ -1,4 +1,6 @@
 /** The contract a loxilb plugin is written against. Nothing here imports the daemon. */
+
+export { z } from 'zod';
 export * from './codec.js';
 export * from './command.js';
 export * from './config.js';
@@ -14,4 +16,3 @@ export * from './operation.js';
 export * from './plugin.js';
 export * from './resource.js';
 export * from './token.js';
-export { z } from 'zod';

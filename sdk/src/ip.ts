@@ -45,11 +45,7 @@ function expandIpv6(value: string): number[] {
 }
 
 function decodeIp(source: DataView, offset: number): string {
-  if (
-    source.getUint32(offset) === 0 &&
-    source.getUint32(offset + 4) === 0 &&
-    source.getUint32(offset + 8) === 0xffff
-  ) {
+  if (source.getUint32(offset) === 0 && source.getUint32(offset + 4) === 0 && source.getUint32(offset + 8) === 0xffff) {
     return `${source.getUint8(offset + 12)}.${source.getUint8(offset + 13)}.${source.getUint8(offset + 14)}.${source.getUint8(offset + 15)}`;
   }
   // Blank entries of array maps: a scan over them should cost nothing.
