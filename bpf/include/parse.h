@@ -55,6 +55,7 @@ enum parse_result {
 	PARSE_FLOW,	  /* struct pkt is complete */
 	PARSE_ICMP_ERROR, /* an ICMP error: addresses and l4_off are set */
 	PARSE_NOT_OURS,
+	PARSE_SHORT, /* headers beyond the linear part of the packet, or cut off */
 };
 
 static __always_inline void v4_to_ip(struct ip_addr *out, __be32 address)
@@ -73,7 +74,7 @@ static __always_inline int parse_l4(struct pkt *p, void *data, void *end)
 		struct tcphdr *tcp = l4;
 
 		if ((void *)(tcp + 1) > end)
-			goto truncated;
+			return PARSE_SHORT;
 		p->key.sport = tcp->source;
 		p->key.dport = tcp->dest;
 		p->l4_hlen = tcp->doff * 4;
@@ -89,7 +90,9 @@ static __always_inline int parse_l4(struct pkt *p, void *data, void *end)
 	if (p->key.proto == IPPROTO_UDP) {
 		struct udphdr *udp = l4;
 
-		if ((void *)(udp + 1) > end || p->l4_off - ETH_HLEN + sizeof(*udp) > p->l3_len)
+		if ((void *)(udp + 1) > end)
+			return PARSE_SHORT;
+		if (p->l4_off - ETH_HLEN + sizeof(*udp) > p->l3_len)
 			goto truncated;
 		p->key.sport = udp->source;
 		p->key.dport = udp->dest;
@@ -101,7 +104,9 @@ static __always_inline int parse_l4(struct pkt *p, void *data, void *end)
 		__u8 *icmp = l4;
 		__u8 type;
 
-		if (l4 + 8 > end || p->l4_off - ETH_HLEN + 8 > p->l3_len)
+		if (l4 + 8 > end)
+			return PARSE_SHORT;
+		if (p->l4_off - ETH_HLEN + 8 > p->l3_len)
 			goto truncated;
 		/* Each family has its own ICMP; the other's number is just an unknown protocol there. */
 		if ((p->key.proto == IPPROTO_ICMP) != p->v4)
@@ -133,7 +138,7 @@ static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end, __u3
 	__u32 hlen;
 
 	if ((void *)(ip + 1) > end)
-		goto truncated;
+		return PARSE_SHORT;
 	hlen = ip->ihl * 4;
 	p->l3_len = bpf_ntohs(ip->tot_len);
 	/* Super-packets over 64 KiB have a length of zero (BIG TCP). */
@@ -194,7 +199,9 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct pkt *p, void
 	__u32 off = ETH_HLEN + sizeof(*ip);
 	__u8 next;
 
-	if ((void *)(ip + 1) > end || ip->version != 6)
+	if ((void *)(ip + 1) > end)
+		return PARSE_SHORT;
+	if (ip->version != 6)
 		goto truncated;
 	__builtin_memcpy(&p->key.saddr, &ip->saddr, sizeof(p->key.saddr));
 	__builtin_memcpy(&p->key.daddr, &ip->daddr, sizeof(p->key.daddr));
@@ -236,39 +243,48 @@ truncated:
 }
 
 /*
- * `p` must be zeroed. Packets that are not parsed are not ours: the kernel gets them untouched. A function of its own,
- * so that the verifier does not multiply the ways through it with all that follows.
+ * `p` must be zeroed. Packets that are not parsed are not ours: the kernel gets them untouched. PARSE_SHORT: part of the
+ * headers is not in reach yet.
  */
-__noinline int parse(struct __sk_buff *skb, struct pkt *p)
+static __always_inline int parse_frame(struct __sk_buff *skb, struct pkt *p)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
-	struct ethhdr *eth = data;
+	int result;
 
-	if (!p)
-		return PARSE_NOT_OURS;
-
-	/* Drivers may leave headers in page fragments: bring them into reach, once. */
-	if (unlikely(data + ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct tcphdr) > end) &&
-	    skb->len > (__u32)(end - data)) {
-		bpf_skb_pull_data(skb, skb->len < PARSE_PULL ? skb->len : PARSE_PULL);
-		data = (void *)(long)skb->data;
-		end = (void *)(long)skb->data_end;
-		eth = data;
-	}
-	if ((void *)(eth + 1) > end)
-		return PARSE_NOT_OURS;
 	/* The kernel's copy: the header's is packed, and would be read byte by byte. */
-	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		int result = parse_ipv4(p, data, end, skb->len);
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		result = parse_ipv4(p, data, end, skb->len);
+	else if (cfg_ipv6 && skb->protocol == bpf_htons(ETH_P_IPV6))
+		result = parse_ipv6(skb, p, data, end, skb->len);
+	else
+		return PARSE_NOT_OURS;
+	if (unlikely(result == PARSE_SHORT))
+		return skb->len > (__u32)(end - data) ? PARSE_SHORT : PARSE_NOT_OURS;
+	/* The header may not claim more than there is; padding after the end is fine. */
+	return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
+}
 
-		/* The header may not claim more than there is; padding after the end is fine. */
-		return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
-	}
-	if (cfg_ipv6 && skb->protocol == bpf_htons(ETH_P_IPV6)) {
-		int result = parse_ipv6(skb, p, data, end, skb->len);
+/*
+ * Drivers may leave headers in page fragments: brings them into reach and parses again. Not done beforehand: most
+ * packets have their headers in reach and their payload in fragments, and pulling copies.
+ */
+__noinline int parse_pulled(struct __sk_buff *skb, struct pkt *p)
+{
+	int result;
 
-		return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
-	}
+	if (!p || bpf_skb_pull_data(skb, skb->len < PARSE_PULL ? skb->len : PARSE_PULL))
+		return PARSE_NOT_OURS;
+	result = parse_frame(skb, p);
+	if (result != PARSE_SHORT)
+		return result;
+	count(PASS_TRUNCATED);
 	return PARSE_NOT_OURS;
+}
+
+static __always_inline int parse(struct __sk_buff *skb, struct pkt *p)
+{
+	int result = parse_frame(skb, p);
+
+	return unlikely(result == PARSE_SHORT) ? parse_pulled(skb, p) : result;
 }

@@ -125,6 +125,8 @@ struct {
 struct ct_pass {
 	__u32 seen;
 	__u32 expired;
+	__u32 now; /* ticks the pass began, set by the daemon; 0: each element asks the clock */
+	__u32 pad;
 };
 
 struct {

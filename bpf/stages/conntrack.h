@@ -352,27 +352,17 @@ static __always_inline struct ct_entry *ct_advance(struct __sk_buff *skb, const 
 	return result == CT_MOVED ? bpf_map_lookup_elem(&ct_flow, &p->key) : NULL;
 }
 
-static __always_inline __u32 service_idle_ticks(__u32 service_id)
+/* Idle time of a flow in this state: the service's once both sides have spoken. */
+static __always_inline __u32 ct_idle_ticks(__u8 proto, __u8 state, const struct lb_service_state *service)
 {
-	struct lb_service_state *state = bpf_map_lookup_elem(&lb_svc_state, &service_id);
+	__u32 established = service && service->idle_ticks ? service->idle_ticks : CT_DEFAULT_TICKS;
 
-	return state && state->idle_ticks ? state->idle_ticks : CT_DEFAULT_TICKS;
-}
-
-static __always_inline __u32 ct_idle_ticks(const struct ct_key *key, const struct ct_entry *entry)
-{
-	switch (key->proto) {
+	switch (proto) {
 	case IPPROTO_TCP:
-		if (entry->state == CT_TCP_EST || entry->state == CT_TCP_FINI)
-			return service_idle_ticks(entry->service_id);
-		return CT_TCP_TRANSIENT_TICKS;
+		return state == CT_TCP_EST || state == CT_TCP_FINI ? established : CT_TCP_TRANSIENT_TICKS;
 	case IPPROTO_UDP:
-		if (entry->state == CT_UDP_EST)
-			return service_idle_ticks(entry->service_id);
-		return CT_UDP_TRANSIENT_TICKS;
+		return state == CT_UDP_EST ? established : CT_UDP_TRANSIENT_TICKS;
 	default:
-		if (entry->state == CT_ICMP_BIDIR)
-			return service_idle_ticks(entry->service_id);
-		return CT_ICMP_TRANSIENT_TICKS;
+		return state == CT_ICMP_BIDIR ? established : CT_ICMP_TRANSIENT_TICKS;
 	}
 }

@@ -24,26 +24,34 @@ struct bpf_iter__bpf_map_elem {
 	void *value;
 } __attribute__((preserve_access_index));
 
-static __always_inline bool service_is_dead(__u32 service_id)
-{
-	struct lb_service_state *state = bpf_map_lookup_elem(&lb_svc_state, &service_id);
+/* One byte of output for so many elements: what a read(2) of so many bytes is a slice of. */
+#define WALK_ELEMENTS_PER_BYTE 4
 
-	return !state || !state->alive;
+static __always_inline bool is_idle(const struct ct_entry *entry, __u32 idle, __u32 now)
+{
+	/* A packet may have come in since `now` was taken. */
+	return (__s32)(now - entry->seen) > (__s32)idle;
 }
 
-/* A flow is idle when both of its directions are. */
-static __always_inline bool flow_is_over(const struct ct_key *key, const struct ct_entry *entry, __u32 now)
+/* Nothing but the endpoint's removal or a flush makes a service id unknown. */
+static __always_inline bool service_is_dead(const struct lb_service_state *service)
 {
-	__u32 idle = ct_idle_ticks(key, entry);
+	return !service || !service->alive;
+}
+
+/* Ends the flow unless its other direction is alive. */
+static __noinline bool end_unless_answered(const struct ct_key *key, struct ct_entry *entry, __u32 idle, __u32 now)
+{
 	struct ct_key reverse;
 	struct ct_entry *other;
 
-	/* A packet may have come in since `now` was taken. */
-	if ((__s32)(now - entry->seen) <= (__s32)idle)
-		return false;
 	ct_reverse_key(&reverse, key, entry);
 	other = ct_lookup(&reverse);
-	return !other || (__s32)(now - other->seen) > (__s32)idle;
+	if (idle && other && !is_idle(other, idle, now))
+		return false;
+	ct_remove(key, entry);
+	count(EVENT_FLOW_EXPIRED);
+	return true;
 }
 
 static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 table)
@@ -51,8 +59,10 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	struct ct_pass *pass = bpf_map_lookup_elem(&ct_pass, &table);
 	struct ct_entry *entry = ctx->value;
 	struct ct_key *current = ctx->key;
+	struct lb_service_state *service;
 	struct lb_endpoint_flows *flows;
-	struct ct_key key;
+	__u32 now, idle;
+	bool dead;
 	__u8 byte = 0;
 
 	/* Read once: the verifier forgets the check below when the compiler loads them again. */
@@ -60,16 +70,20 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	barrier_var(current);
 	if (!entry || !current || !pass)
 		return 0;
-	bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
-	key = *current;
-	pass->seen++;
-	/* One service lookup per flow will do: the entry of the first packet asks for both. */
-	if ((!(entry->flags & CT_REPLY) && service_is_dead(entry->service_id)) ||
-	    flow_is_over(&key, entry, now_ticks_exact())) {
-		pass->expired++;
-		count(EVENT_FLOW_EXPIRED);
-		ct_remove(&key, entry);
-		return 0;
+	if (!(pass->seen++ % WALK_ELEMENTS_PER_BYTE))
+		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
+	now = pass->now ? pass->now : now_ticks_exact();
+	service = bpf_map_lookup_elem(&lb_svc_state, &entry->service_id);
+	/* The entry of the first packet answers for both. */
+	dead = !(entry->flags & CT_REPLY) && service_is_dead(service);
+	idle = dead ? 0 : ct_idle_ticks(current->proto, entry->state, service);
+	if (dead || is_idle(entry, idle, now)) {
+		struct ct_key key = *current;
+
+		if (end_unless_answered(&key, entry, idle, now)) {
+			pass->expired++;
+			return 0;
+		}
 	}
 	if (table && !(entry->flags & CT_REPLY)) {
 		flows = bpf_map_lookup_elem(&lb_ep_flows, &entry->endpoint_id);

@@ -181,17 +181,20 @@ export const ctEntry: Codec<CtEntry> = struct(
 export interface CtPass {
   seen: number;
   expired: number;
+  now: number;
 }
 export const ctPass: Codec<CtPass> = struct(
   {
     seen: u32,
     expired: u32,
+    now: u32,
   },
   {
-    size: 8,
+    size: 16,
     offsets: {
       seen: 0,
       expired: 4,
+      now: 8,
     },
   },
 );

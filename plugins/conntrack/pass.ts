@@ -23,8 +23,7 @@ export function left(table: TableResult): number {
   return table.seen - table.expired;
 }
 
-/** Slots of `lb_ep_flows`, and how many the program recounts in one go: longer ones would hold the event loop. */
-const ENDPOINT_SLOTS = 65_536;
+/** Endpoint ids recounted in one go: more would hold the event loop. LB_RECOUNT_MAX of the program. */
 const RECOUNT_STEP = 4096;
 
 /**
@@ -33,7 +32,8 @@ const RECOUNT_STEP = 4096;
  */
 export async function runPass(dataplane: DataPlane, pass: MapSlice<number, CtPass>): Promise<PassResult> {
   const start = performance.now();
-  for (const table of Object.values(TABLE)) pass.set(table, { seen: 0, expired: 0 });
+  const now = ticksNow();
+  for (const table of Object.values(TABLE)) pass.set(table, { seen: 0, expired: 0, now });
   await dataplane.walk('ct_walk', 'ct_flow').run();
   await dataplane.walk('ct_walk_new', 'ct_new').run();
   recountPending(dataplane);
@@ -44,14 +44,21 @@ export async function runPass(dataplane: DataPlane, pass: MapSlice<number, CtPas
   };
 }
 
-function readTable(pass: MapSlice<number, CtPass>, table: number): TableResult {
-  return pass.get(table) ?? { seen: 0, expired: 0 };
+/** The packet path's clock: CLOCK_MONOTONIC in units of 2^20 ns, 32 bits. Never 0, which would mean "not told". */
+function ticksNow(): number {
+  return Number((process.hrtime.bigint() >> 20n) & 0xffffffffn) || 1;
 }
 
+function readTable(pass: MapSlice<number, CtPass>, table: number): TableResult {
+  return pass.get(table) ?? { seen: 0, expired: 0, now: 0 };
+}
+
+/** The program says in `from` where it stopped: short of the step at the end of the table. */
 function recountPending(dataplane: DataPlane): void {
   const program = dataplane.program('lb_recount');
-  for (let from = 0; from < ENDPOINT_SLOTS; from += RECOUNT_STEP) {
-    if (!program.run(recountContext(from, from + RECOUNT_STEP))) return;
+  for (let from = 0; ; from += RECOUNT_STEP) {
+    const result = program.run(recountContext(from, from + RECOUNT_STEP));
+    if (!result || new DataView(result.buffer, result.byteOffset).getUint32(0, true) < from + RECOUNT_STEP) return;
   }
 }
 

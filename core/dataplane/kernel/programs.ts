@@ -18,10 +18,10 @@ export function kernelProgram(name: string, fd: () => number): KernelProgram {
 }
 
 /**
- * The program writes one byte per element it has seen, and the kernel returns from read(2) when the buffer is full: so
- * this is the number of elements one thread-pool job works on.
+ * The program writes one byte per four elements it has seen (WALK_ELEMENTS_PER_BYTE), and the kernel returns from
+ * read(2) when the buffer is full: so one thread-pool job works on 16,384 elements, a few milliseconds.
  */
-const SLICE_ENTRIES = 16_384;
+const SLICE_BYTES = 4096;
 
 /** `SEC("iter/bpf_map_elem")` over one map. Concurrent runs are separate walks. */
 export function kernelWalk(name: string, programFd: () => number, mapFd: () => number): KernelWalk {
@@ -42,7 +42,7 @@ export function kernelWalk(name: string, programFd: () => number, mapFd: () => n
 }
 
 async function readToEnd(name: string, iterator: number): Promise<void> {
-  const buffer = new Uint8Array(SLICE_ENTRIES);
+  const buffer = new Uint8Array(SLICE_BYTES);
   for (;;) {
     const count = await readAsync(iterator, buffer);
     if (count === 0) return;
