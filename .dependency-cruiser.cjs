@@ -44,7 +44,7 @@ module.exports = {
       comment: 'Frameworks are replaceable as long as only the core knows them.',
       severity: 'error',
       from: { path: '^plugins/', pathNot: tests },
-      to: { path: 'node_modules/(fastify|@fastify|piscina|tsyringe|pino|prom-client|koffi|netlink)(/|$)' },
+      to: { path: 'node_modules/(fastify|@fastify|piscina|tsyringe|pino|prom-client|koffi)(/|$)' },
     },
     {
       name: 'cli-to-sdk-and-commands',

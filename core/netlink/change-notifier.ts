@@ -1,7 +1,12 @@
-/** Coalesces changes: listeners hear of a first change at once, and of those that follow at most every 50 ms. */
+/**
+ * Coalesces changes: listeners hear of a first change at once, and of those that follow at most every 50 ms, less often
+ * when they take long: with ten thousand addresses, looking at all of them for each that is added would never end.
+ */
 import type { Logger, NetworkChange } from '@loxilb/sdk';
 
 const MIN_INTERVAL_MS = 50;
+/** Listeners get at most one part in this many of the time. */
+const SHARE = 5;
 
 type Listener = (kinds: ReadonlySet<NetworkChange>) => void;
 
@@ -10,7 +15,7 @@ export class ChangeNotifier {
   private readonly before = new Set<() => void>();
   private pending = new Set<NetworkChange>();
   private timer: NodeJS.Timeout | undefined;
-  private last = 0;
+  private notBefore = 0;
 
   constructor(private readonly log: Logger) {}
 
@@ -23,7 +28,7 @@ export class ChangeNotifier {
   report(kind: NetworkChange, prepare?: () => void): void {
     this.pending.add(kind);
     if (prepare) this.before.add(prepare);
-    this.timer ??= setTimeout(() => this.flush(), Math.max(0, this.last + MIN_INTERVAL_MS - performance.now())).unref();
+    this.timer ??= setTimeout(() => this.flush(), Math.max(0, this.notBefore - performance.now())).unref();
   }
 
   close(): void {
@@ -32,13 +37,16 @@ export class ChangeNotifier {
   }
 
   private flush(): void {
+    const started = performance.now();
     for (const prepare of this.before) this.guard(prepare);
     this.before.clear();
     const kinds = this.pending;
     this.pending = new Set();
     this.timer = undefined;
-    this.last = performance.now();
+    this.notBefore = started + MIN_INTERVAL_MS;
     for (const listener of this.listeners) this.guard(() => listener(kinds));
+    const ended = performance.now();
+    this.notBefore = Math.max(this.notBefore, ended + (ended - started) * (SHARE - 1));
   }
 
   /** One listener's failure is not the others'. */

@@ -2,9 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import type { NetworkChange } from '@loxilb/sdk';
 import koffi from 'koffi';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { silentLog } from '../dataplane/testing/silent-log.js';
 import { createNetwork } from './index.js';
+import { KernelNetwork } from './kernel-network.js';
 import type { ClosableNetwork } from './types.js';
 
 const CLONE_NEWNET = 0x40000000;
@@ -111,4 +112,34 @@ it('sees a peer move to another namespace', async () => {
   } finally {
     run('ip netns del loxilb-nlt');
   }
+});
+
+describe('bursts', () => {
+  /** As many service addresses as a full rule set has. While the command runs nothing is read. */
+  const COUNT = 10_000;
+  const batch = (verb: 'add' | 'del'): void => {
+    const line = (index: number) => `addr ${verb} 10.5.${index >> 8}.${index & 255}/32 dev lo`;
+    execFileSync('ip', ['-batch', '-'], { input: Array.from({ length: COUNT }, (_, index) => line(index)).join('\n') });
+  };
+
+  it.each([
+    ['that fit the buffer', undefined, 0],
+    ['that do not', 128 * 1024, 1],
+  ])('are followed: %s', async (_, receiveBuffer, losses) => {
+    const warn = vi.fn();
+    const network = new KernelNetwork({ ...silentLog, warn }, receiveBuffer);
+    const known = () => network.addresses().filter((one) => one.address.startsWith('10.5.')).length;
+    const routes = () => network.routes().filter((route) => route.destination.startsWith('10.5.')).length;
+    try {
+      batch('add');
+      await expect.poll(known, { timeout: 20_000 }).toBe(COUNT);
+      await expect.poll(routes, { timeout: 20_000 }).toBe(COUNT);
+      batch('del');
+      await expect.poll(known, { timeout: 20_000 }).toBe(0);
+      await expect.poll(routes, { timeout: 20_000 }).toBe(0);
+      expect(Math.min(1, warn.mock.calls.length)).toBe(losses);
+    } finally {
+      network.close();
+    }
+  });
 });

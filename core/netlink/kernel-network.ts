@@ -10,10 +10,10 @@ import {
   type NetworkNeighbor,
   type NetworkRoute,
 } from '@loxilb/sdk';
-import { RawNetlinkSocket } from 'netlink';
 import { ChangeNotifier } from './change-notifier.js';
 import { AF_INET, AF_INET6, decodePreferredSource, RTM } from './decode.js';
 import { dumpAddresses, dumpLinks, dumpNeighbors, dumpRoutes } from './dump.js';
+import { EventSocket } from './event-socket.js';
 import { decodeMessages, encodeAttribute, NLM_F_CREATE, NLM_F_EXCL, u32Bytes } from './message.js';
 import { NetlinkError, RequestSocket } from './request-socket.js';
 import { Tables } from './tables.js';
@@ -21,8 +21,6 @@ import type { ClosableNetwork } from './types.js';
 
 /** RTNLGRP_*: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. */
 const GROUPS = [1, 3, 5, 7, 9, 11];
-const NETLINK_ROUTE = 0;
-const RECEIVE_BUFFER = 4 * 1024 * 1024;
 
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
@@ -40,19 +38,17 @@ const NO_ROUTE = new Set([101, 113, 22, 13, 3]);
 export class KernelNetwork implements ClosableNetwork {
   private readonly tables = new Tables();
   private readonly socket = new RequestSocket();
-  private readonly events = new RawNetlinkSocket(NETLINK_ROUTE);
+  private readonly events: EventSocket;
   private readonly notifier: ChangeNotifier;
 
   /** Subscribes first and reads then, so that no change is lost between. */
-  constructor(private readonly log: Logger) {
+  constructor(
+    private readonly log: Logger,
+    receiveBuffer?: number,
+  ) {
     this.notifier = new ChangeNotifier(log);
-    this.events.on('message', (datagram) => this.take(datagram));
-    this.events.on('truncatedMessage', () => this.resync('a notification was cut off'));
-    // ENOBUFS: the kernel had more to tell than the buffer holds.
-    this.events.on('error', (error) => this.resync(error.message));
-    this.events.setRecvBufferSize(RECEIVE_BUFFER);
-    for (const group of GROUPS) this.events.addMembership(group);
-    this.events.unref();
+    const reader = { take: (datagram: Uint8Array) => this.take(datagram), lost: () => this.resync() };
+    this.events = new EventSocket(GROUPS, reader, receiveBuffer);
     this.readAll();
   }
 
@@ -134,8 +130,8 @@ export class KernelNetwork implements ClosableNetwork {
     this.tables.replaceNeighbors(dumpNeighbors(this.socket));
   }
 
-  private resync(reason: string): void {
-    this.log.warn({ reason }, 'network notifications were lost: reading everything again');
+  private resync(): void {
+    this.log.warn({}, 'network notifications were lost: reading everything again');
     this.readAll();
     for (const kind of ['link', 'address', 'route', 'neighbor'] as const) this.notifier.report(kind);
   }

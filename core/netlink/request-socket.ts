@@ -1,6 +1,6 @@
 /**
- * A synchronous rtnetlink socket: the npm library answers by promise only, and a few requests (an address for a VIP,
- * the source address towards an endpoint) happen inside operations that must be done when they return. A request takes
+ * A synchronous rtnetlink socket: a few requests (an address for a VIP, the source address towards an endpoint) happen
+ * inside operations that must be done when they return. A request takes
  * tens of microseconds. The socket belongs to the network namespace it was opened in.
  */
 import koffi from 'koffi';
