@@ -18,6 +18,7 @@ it.each([
   ['numerical result out of range', 400],
   ['not-ready: desired state could not be stored', 503],
   ['running in bgp only mode', 403],
+  ['proxy-proto-v2 not tcp service error', 400],
   ['ulcl-exists error', 500],
   ['no-ulcl error', 500],
   ['secIP modify error', 500],

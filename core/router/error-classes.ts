@@ -93,6 +93,7 @@ const CLASSES: readonly ErrorClass[] = [
       'rule-allowed-src error',
       'service-args error',
       'non-udp-n3-args error',
+      'proxy-proto-v2',
       'secondaryip-args',
       'zone number err',
       'zone is not set',

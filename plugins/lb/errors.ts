@@ -10,7 +10,8 @@ const FAULTS = {
   LB_PROBE_RANGE: { status: 400, result: 'service-args error' },
   LB_ENDPOINT_COUNT: { status: 400, result: 'endpoints-range error' },
   LB_ICMP_PORT: { status: 400, result: 'malformed-service error' },
-  LB_PROXY_PROTOCOL_NOT_TCP: { status: 500, result: 'proxy-proto-v2 not tcp service error' },
+  /** Other releases answer 500, which tells a client to try again what cannot work. */
+  LB_PROXY_PROTOCOL_NOT_TCP: { status: 400, result: 'proxy-proto-v2 not tcp service error' },
   LB_PROTOCOL: { status: 400, result: 'malformed-proto error' },
   LB_SECONDARY_NOT_SCTP: { status: 400, result: 'secondaryIP-args error' },
   LB_N3_NOT_UDP: { status: 400, result: 'non-udp-n3-args error' },
@@ -43,6 +44,8 @@ const FAULTS = {
 } as const;
 
 export type LbErrorCode = keyof typeof FAULTS;
+
+export const lbErrorCodes = Object.keys(FAULTS) as LbErrorCode[];
 
 interface Particulars {
   readonly field?: string;

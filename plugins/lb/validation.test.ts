@@ -38,7 +38,7 @@ describe('checkRequest', () => {
     ['no endpoints', body({}, []), 400, 'endpoints-range error'],
     ['too many endpoints', body({}, many(65)), 400, 'endpoints-range error'],
     ['icmp with a port', body({ protocol: 'icmp', port: 80 }), 400, 'malformed-service error'],
-    ['proxy protocol', body({ protocol: 'udp', proxyprotocolv2: true }), 500, 'proxy-proto-v2 not tcp service error'],
+    ['proxy protocol', body({ protocol: 'udp', proxyprotocolv2: true }), 400, 'proxy-proto-v2 not tcp service error'],
     ['no protocol', body({ protocol: undefined }), 400, 'malformed-proto error'],
     ['n3 over tcp', body({ sel: 6 }), 400, 'non-udp-n3-args error'],
     ['port', body({ port: 70_000 }), 400, 'serv-port-args range error'],
