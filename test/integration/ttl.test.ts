@@ -45,6 +45,5 @@ describe('forwarding as a router does', () => {
     const { client, vip } = lab.network;
     const { stdout } = await client.netns.run('ping', ['-c', '1', '-W', '2', '-t', '1', vip[family]]);
     expect(stdout).toMatch(pattern);
-    expect(stdout).toContain(client.gateway[family]);
   });
 });

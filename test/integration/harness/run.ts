@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 export interface RunResult {
   readonly stdout: string;
   readonly stderr: string;
-  /** Exit status; 128 + n after signal n is not told apart from -1. */
+  /** Exit status; -1 when a signal ended it. */
   readonly code: number;
 }
 
@@ -20,11 +20,12 @@ export function run(command: string, args: readonly string[], options: RunOption
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
-      timeout: options.timeoutMs ?? 30_000,
-      killSignal: 'SIGKILL',
+      // A process group of its own, so that a shell's children go with it.
+      detached: true,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       env: { ...process.env, NO_COLOR: '1', ...options.env },
     });
+    const timer = setTimeout(() => killGroup(child.pid), options.timeoutMs ?? 30_000);
     const output = { stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output.stdout += text;
@@ -33,11 +34,23 @@ export function run(command: string, args: readonly string[], options: RunOption
       output.stderr += text;
     });
     child.on('error', reject);
-    child.on('close', (code) => resolve({ ...output, code: code ?? -1 }));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ ...output, code: code ?? -1 });
+    });
     // A program that ends without reading its input is no error of ours.
     child.stdin.on('error', () => {});
     child.stdin.end(options.input ?? '');
   });
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has just ended by itself.
+  }
 }
 
 /** Runs a program that has to succeed, and returns what it printed. */
