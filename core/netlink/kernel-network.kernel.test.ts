@@ -78,6 +78,19 @@ it('adds and removes host addresses, and repeating is no error', async () => {
   expect(() => network.removeAddress('10.98.0.1', 'ghost')).not.toThrow();
 });
 
+it('changes many addresses beside the event loop, and says which the kernel refused', async () => {
+  const many = Array.from({ length: 300 }, (_, index) => `10.97.${index >> 7}.${index & 127}`);
+  const changes = (present: boolean) => many.map((address) => ({ address, present }));
+  const [added, removed] = await Promise.all([
+    network.changeAddresses(changes(true), 'nlt0'),
+    network.changeAddresses([...changes(false), { address: 'ff02::1', present: true }], 'nlt0'),
+  ]);
+  expect(added).toEqual([]);
+  expect(removed).toMatchObject([{ address: 'ff02::1', present: true, error: { code: 'NET_ADDRESS' } }]);
+  await expect.poll(() => addressesOf('nlt0')).toEqual(['10.99.0.1']);
+  expect(await network.changeAddresses(changes(true), 'ghost')).toHaveLength(many.length);
+});
+
 it('hears of neighbours, but not of their mere confirmation', async () => {
   run('ip neigh replace 10.99.0.9 lladdr 02:00:00:00:00:09 dev nlt0 nud reachable');
   await expect.poll(() => seen).toContain('neighbor');

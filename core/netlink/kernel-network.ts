@@ -1,5 +1,7 @@
 /** The network service over rtnetlink. */
 import {
+  type AddressChange,
+  type AddressRefusal,
   ipAddress,
   ipFamily,
   type Logger,
@@ -22,6 +24,9 @@ import type { ClosableNetwork } from './types.js';
 /** RTNLGRP_*: LINK, NEIGH, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. */
 const GROUPS = [1, 3, 5, 7, 9, 11];
 
+/** Address changes per request: their acknowledgements must fit the socket's buffer. */
+const BATCH = 64;
+
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_FLAGS = 8;
@@ -38,6 +43,10 @@ const NO_ROUTE = new Set([101, 113, 22, 13, 3]);
 export class KernelNetwork implements ClosableNetwork {
   private readonly tables = new Tables();
   private readonly socket = new RequestSocket();
+  /** For what is worked on beside the event loop, one batch at a time. */
+  private readonly bulk = new RequestSocket();
+  private bulkWork: Promise<unknown> = Promise.resolve();
+  private closed = false;
   private readonly events: EventSocket;
   private readonly notifier: ChangeNotifier;
 
@@ -90,12 +99,18 @@ export class KernelNetwork implements ClosableNetwork {
   addAddress(address: string, interfaceName: string): void {
     const ifindex = this.findInterface(interfaceName);
     if (ifindex === undefined) throw interfaceUnknown(interfaceName);
-    this.changeAddress(RTM.NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, ifindex, [EEXIST]);
+    this.changeAddress({ address, present: true }, ifindex);
   }
 
   removeAddress(address: string, interfaceName: string): void {
     const ifindex = this.findInterface(interfaceName);
-    if (ifindex !== undefined) this.changeAddress(RTM.DELADDR, 0, address, ifindex, [EADDRNOTAVAIL, ENODEV]);
+    if (ifindex !== undefined) this.changeAddress({ address, present: false }, ifindex);
+  }
+
+  changeAddresses(changes: readonly AddressChange[], interfaceName: string): Promise<readonly AddressRefusal[]> {
+    const work = this.bulkWork.then(() => this.changeAll(changes, interfaceName));
+    this.bulkWork = work;
+    return work;
   }
 
   onChange(listener: (kinds: ReadonlySet<NetworkChange>) => void): () => void {
@@ -106,6 +121,8 @@ export class KernelNetwork implements ClosableNetwork {
     this.notifier.close();
     this.events.close();
     this.socket.close();
+    this.closed = true;
+    void this.bulkWork.then(() => this.bulk.close());
   }
 
   private take(datagram: Uint8Array): void {
@@ -145,25 +162,65 @@ export class KernelNetwork implements ClosableNetwork {
     return find();
   }
 
-  private changeAddress(type: number, flags: number, address: string, ifindex: number, fine: readonly number[]): void {
-    const bytes = addressBytes(address);
-    const header = new DataView(new ArrayBuffer(8));
-    header.setUint8(0, familyNumber(address));
-    header.setUint8(1, bytes.length * 8);
-    header.setUint32(4, ifindex, true);
-    const body = concat(
-      new Uint8Array(header.buffer),
-      encodeAttribute(IFA_LOCAL, bytes),
-      encodeAttribute(IFA_ADDRESS, bytes),
-      encodeAttribute(IFA_FLAGS, u32Bytes(familyNumber(address) === AF_INET6 ? IFA_F_NODAD : 0)),
-    );
+  private changeAddress(change: AddressChange, ifindex: number): void {
+    const { type, flags, fine } = formOf(change);
     try {
-      this.socket.request(type, flags, body);
+      this.socket.request(type, flags, addressBody(change.address, ifindex));
     } catch (error) {
       if (error instanceof NetlinkError && fine.includes(error.errno)) return;
-      throw addressRefused(address, error);
+      throw addressRefused(change.address, error);
     }
   }
+
+  private async changeAll(changes: readonly AddressChange[], interfaceName: string): Promise<AddressRefusal[]> {
+    const refused: AddressRefusal[] = [];
+    for (let start = 0; start < changes.length && !this.closed; start += BATCH) {
+      const part = changes.slice(start, start + BATCH);
+      try {
+        const ifindex = this.findInterface(interfaceName);
+        if (ifindex === undefined) throw interfaceUnknown(interfaceName);
+        refused.push(...(await this.changeBatch(part, ifindex)));
+      } catch (error) {
+        refused.push(...part.map((change) => ({ ...change, error })));
+      }
+    }
+    return refused;
+  }
+
+  private async changeBatch(changes: readonly AddressChange[], ifindex: number): Promise<AddressRefusal[]> {
+    const forms = changes.map(formOf);
+    const errnos = await this.bulk.requestMany(
+      forms.map(({ type }) => type),
+      forms.map(({ flags }) => flags),
+      changes.map(({ address }) => addressBody(address, ifindex)),
+    );
+    return changes.flatMap((change, index) => {
+      const errno = errnos[index] ?? 0;
+      if (errno === 0 || forms[index]?.fine.includes(errno)) return [];
+      return { ...change, error: addressRefused(change.address, new NetlinkError('netlink request', errno)) };
+    });
+  }
+}
+
+/** How the kernel is asked, and which refusals mean that it is so already. */
+function formOf({ present }: AddressChange) {
+  return present
+    ? { type: RTM.NEWADDR, flags: NLM_F_CREATE | NLM_F_EXCL, fine: [EEXIST] }
+    : { type: RTM.DELADDR, flags: 0, fine: [EADDRNOTAVAIL, ENODEV] };
+}
+
+function addressBody(address: string, ifindex: number): Uint8Array {
+  const bytes = addressBytes(address);
+  const header = new DataView(new ArrayBuffer(8));
+  header.setUint8(0, familyNumber(address));
+  header.setUint8(1, bytes.length * 8);
+  header.setUint32(4, ifindex, true);
+  return concat(
+    new Uint8Array(header.buffer),
+    encodeAttribute(IFA_LOCAL, bytes),
+    encodeAttribute(IFA_ADDRESS, bytes),
+    encodeAttribute(IFA_FLAGS, u32Bytes(familyNumber(address) === AF_INET6 ? IFA_F_NODAD : 0)),
+  );
 }
 
 function familyNumber(address: string): number {

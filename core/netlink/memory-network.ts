@@ -1,5 +1,5 @@
 /** A machine with nothing but a loopback interface, for the memory backend. Addresses are kept in this process. */
-import type { NetworkAddress, NetworkChange, NetworkLink } from '@loxilb/sdk';
+import type { AddressChange, NetworkAddress, NetworkChange, NetworkLink } from '@loxilb/sdk';
 import type { ClosableNetwork } from './types.js';
 
 const LOOPBACK: NetworkLink = {
@@ -59,6 +59,14 @@ export class MemoryNetwork implements ClosableNetwork {
 
   removeAddress(address: string): void {
     if (this.stored.delete(address)) this.announce();
+  }
+
+  changeAddresses(changes: readonly AddressChange[], interfaceName: string): Promise<never[]> {
+    for (const { address, present } of changes) {
+      if (present) this.addAddress(address, interfaceName);
+      else this.removeAddress(address);
+    }
+    return Promise.resolve([]);
   }
 
   onChange(listener: (kinds: ReadonlySet<NetworkChange>) => void): () => void {

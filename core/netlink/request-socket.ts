@@ -30,7 +30,15 @@ const setOption = libc.func('int setsockopt(int fd, int level, int name, void *v
   size: number,
 ) => number;
 type Transfer = (fd: number, buffer: Uint8Array, size: number, flags: number) => number;
-const send = libc.func('long send(int fd, void *buffer, size_t size, int flags)') as Transfer;
+const send = libc.func('long send(int fd, void *buffer, size_t size, int flags)') as Transfer & {
+  async(
+    fd: number,
+    buffer: Uint8Array,
+    size: number,
+    flags: number,
+    done: (error: Error | null, sent: number) => void,
+  ): void;
+};
 const receive = libc.func('long recv(int fd, void *buffer, size_t size, int flags)') as Transfer;
 const closeFd = libc.func('int close(int fd)') as (fd: number) => number;
 
@@ -81,8 +89,46 @@ export class RequestSocket {
     return this.exchange(type, flags | NLM_F_REQUEST | NLM_F_ACK, body);
   }
 
+  /**
+   * Requests that have no answer but their acknowledgement, sent as one; the kernel works on them on a thread of the
+   * pool. At most a hundred or so, whose acknowledgements fit the buffer. Resolves with an errno for each, 0 for done.
+   * The socket must not be used for anything else meanwhile.
+   */
+  async requestMany(
+    type: readonly number[],
+    flags: readonly number[],
+    bodies: readonly Uint8Array[],
+  ): Promise<number[]> {
+    const first = this.sequence + 1;
+    this.sequence += bodies.length;
+    const messages = bodies.map((body, index) => {
+      const all = (flags[index] ?? 0) | NLM_F_REQUEST | NLM_F_ACK;
+      return encodeMessage(type[index] ?? 0, all, first + index, body);
+    });
+    await this.sendAsync(Buffer.concat(messages));
+    const results = new Map<number, number>();
+    while (results.size < bodies.length) {
+      for (const answer of decodeMessages(this.receive())) {
+        if (answer.type === NLMSG_ERROR && answer.sequence >= first) {
+          results.set(answer.sequence - first, -answer.body.getInt32(0, true));
+        }
+      }
+    }
+    return bodies.map((_, index) => results.get(index) ?? 0);
+  }
+
   close(): void {
     closeFd(this.fd);
+  }
+
+  private sendAsync(message: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      send.async(this.fd, message, message.length, 0, (error, sent) => {
+        // The errno belongs to the other thread and cannot be told.
+        if (error || sent < 0) reject(error ?? new NetlinkError('netlink request', 0));
+        else resolve();
+      });
+    });
   }
 
   private exchange(type: number, flags: number, body: Uint8Array): NetlinkMessage[] {

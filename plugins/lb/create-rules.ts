@@ -24,6 +24,7 @@ export interface LbParts {
   readonly state: LbState;
   readonly book: AddressBook;
   readonly retirement: Retirement;
+  readonly vips: VipAddresses;
   reconcile(rules: readonly Rule[]): void;
 }
 
@@ -43,6 +44,7 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
     state,
     book,
     retirement,
+    vips,
     reconcile(desired) {
       const started = performance.now();
       const watchLeaver: LbRules['watchLeaver'] = (endpoint) => rules.watchLeaver(endpoint);

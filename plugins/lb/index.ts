@@ -30,7 +30,7 @@ export default definePlugin({
       vip: ctx.map(specs.vip),
     };
     const { config, dataplane, log } = ctx;
-    const { rules, state, book, retirement, reconcile } = createRules({
+    const { rules, state, book, retirement, vips, reconcile } = createRules({
       config,
       maps,
       network,
@@ -53,6 +53,7 @@ export default definePlugin({
     ctx.onStop(async () => {
       for (const stop of stops.splice(0)) stop();
       retirement.stop();
+      await vips.drain();
       await state.runs.drain();
     });
   },

@@ -1,9 +1,12 @@
 import { writeFileSync } from 'node:fs';
-import type { Logger, MapSlice, Network } from '@loxilb/sdk';
+import type { AddressRefusal, Logger, MapSlice, Network } from '@loxilb/sdk';
+import { AddressQueue } from './address-queue.js';
 import type { AddressBook } from './addresses.js';
 import { lbError } from './errors.js';
 
 const LOOPBACK = 'lo';
+/** By then the kernel's word of a removed address has been read. */
+const SETTLED_MS = 30_000;
 /** Without it the kernel drops what a process of this machine sends to a service address: the source is its own. */
 const ACCEPT_LOCAL = '/proc/sys/net/ipv4/conf/lo/accept_local';
 
@@ -11,10 +14,16 @@ const ACCEPT_LOCAL = '/proc/sys/net/ipv4/conf/lo/accept_local';
  * Service addresses on the loopback interface: put there with the first rule that needs them, taken off with the last.
  * An address the machine had before is left alone. The pinned map says which are ours; it is written before an address
  * is added and after it is removed, so that a crash leaves at worst a note too many.
+ *
+ * In a flood of changes the addresses follow a moment later, beside the event loop; one that the kernel then refuses is
+ * logged, and the rule stays.
  */
 export class VipAddresses {
   /** Rules per service address. */
   private readonly rules = new Map<string, number>();
+  /** What we took off lately, and when: the book may still have it. */
+  private readonly takenOff = new Map<string, number>();
+  private readonly queue: AddressQueue;
   private acceptsLocal = false;
 
   constructor(
@@ -23,7 +32,14 @@ export class VipAddresses {
     private readonly book: AddressBook,
     private readonly log: Logger,
     private readonly options: { readonly enabled: boolean; readonly setSysctl: boolean },
-  ) {}
+  ) {
+    this.queue = new AddressQueue(network, LOOPBACK, (...outcome) => this.queued(...outcome));
+  }
+
+  /** Resolves when every address is where it belongs. */
+  drain(): Promise<void> {
+    return this.queue.drain();
+  }
 
   /** Throws `LB_VIP_ADDRESS` and has changed nothing. */
   acquire(address: string): void {
@@ -62,8 +78,15 @@ export class VipAddresses {
   }
 
   private add(address: string): void {
-    if (!this.options.enabled || this.book.isLocal(address)) return;
+    if (!this.options.enabled) return;
+    if (!this.takenOff.has(address) && this.book.isLocal(address)) return;
+    this.takenOff.delete(address);
     this.notes.set(address, 1);
+    if (this.queue.mustQueue(address)) {
+      this.acceptLocal();
+      this.queue.push(address, true);
+      return;
+    }
     try {
       this.put(address);
     } catch (cause) {
@@ -88,12 +111,36 @@ export class VipAddresses {
 
   private remove(address: string): void {
     if (this.notes.get(address) === undefined) return;
+    this.rememberTakenOff(address);
+    if (this.queue.mustQueue(address)) {
+      this.queue.push(address, false);
+      return;
+    }
     try {
       this.network.removeAddress(address, LOOPBACK);
       this.notes.delete(address);
     } catch (error) {
       this.log.warn({ err: error, address }, 'service address could not be removed');
     }
+  }
+
+  private rememberTakenOff(address: string): void {
+    const now = performance.now();
+    for (const [old, when] of this.takenOff) {
+      if (now - when < SETTLED_MS) break;
+      this.takenOff.delete(old);
+    }
+    this.takenOff.delete(address);
+    this.takenOff.set(address, now);
+  }
+
+  /** What became of a change that was not waited for. */
+  private queued(address: string, present: boolean, refusal: AddressRefusal | undefined): void {
+    const what = present ? 'added' : 'removed';
+    if (refusal) this.log.error({ err: refusal.error, address }, `service address could not be ${what}`);
+    // Noted again when it is wanted again, which may be by now.
+    const gone = present ? refusal !== undefined : refusal === undefined;
+    if (gone && !this.queue.has(address)) this.notes.delete(address);
   }
 
   private acceptLocal(): void {

@@ -1,4 +1,6 @@
 import type {
+  AddressChange,
+  AddressRefusal,
   Network,
   NetworkAddress,
   NetworkChange,
@@ -56,12 +58,32 @@ export function createFakeNetwork(): FakeNetwork {
       const ifindex = indexOf(interfaceName);
       state.addresses = state.addresses.filter((entry) => entry.address !== address || entry.ifindex !== ifindex);
     },
+    changeAddresses: (changes, interfaceName) => changeOneByOne(network, changes, interfaceName),
     onChange(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
   };
   return network;
+}
+
+/** `changeAddresses` in terms of the other two. */
+async function changeOneByOne(
+  network: Network,
+  changes: readonly AddressChange[],
+  interfaceName: string,
+): Promise<AddressRefusal[]> {
+  await Promise.resolve();
+  const refused: AddressRefusal[] = [];
+  for (const { address, present } of changes) {
+    try {
+      if (present) network.addAddress(address, interfaceName);
+      else network.removeAddress(address, interfaceName);
+    } catch (error) {
+      refused.push({ address, present, error });
+    }
+  }
+  return refused;
 }
 
 /** A link that is up, with everything a test does not care about filled in. */
