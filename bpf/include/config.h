@@ -11,9 +11,11 @@ const volatile bool cfg_lb = true;        /* services */
 const volatile bool cfg_ipv6 = true;      /* IPv6 at all */
 /* The kernel knows BPF_F_IPV6 of bpf_l4_csum_replace (6.16 and stable backports). */
 const volatile bool cfg_csum_ipv6_flag = false;
+/* Flows not yet confirmed that may be in ct_flow at a time; what is beyond begins in ct_new. */
+const volatile __u32 cfg_half_open_flows = 16384;
 /* Programs may look at the kernel's own packet structure (bpf_cast_to_kern_ctx, 6.2). */
 const volatile bool cfg_kern_ctx = true;
 /* The kernel has bpf_loop (5.17). */
 const volatile bool cfg_bpf_loop = true;
-/* Ticks after which the cached way out of a flow is looked up again although no change was announced. */
-const volatile __u32 cfg_resolve_ticks = 2 * TICKS_PER_SECOND;
+/* Age, in units of 256 ticks, at which the cached way out of a flow is looked up again although nothing has changed. */
+const volatile __u32 cfg_resolve_age = 2 * TICKS_PER_SECOND / 256;

@@ -48,7 +48,8 @@ enum ct_flags {
 	CT_REPLY = 1 << 0,     /* this entry is the way back */
 	CT_FROM_LOCAL = 1 << 1, /* the flow began on this machine, through lo */
 	CT_FIN_SEEN = 1 << 2,  /* this direction has sent FIN */
-	CT_PENDING = 1 << 3,   /* lives in ct_new */
+	CT_PENDING = 1 << 3,   /* not confirmed by both sides yet */
+	CT_EVICTABLE = 1 << 4, /* lives in ct_new */
 };
 
 /* How packets of a flow leave. */
@@ -63,8 +64,8 @@ enum ct_way {
 };
 
 /*
- * The compiled flow: all that later packets need. The kernel puts 48 bytes before the key, so the first 104 bytes of
- * this struct end with the third cache line of the element; what follows is not read on the fast path.
+ * The compiled flow: all that later packets need. The kernel puts 48 bytes before the key, so that key and entry end
+ * with the third cache line of an element.
  */
 struct ct_entry {
 	__u64 packets;
@@ -80,40 +81,48 @@ struct ct_entry {
 	__u16 addr_delta; /* addresses: IPv4 header and pseudo header */
 	__u16 port_delta; /* ports or identifier */
 	__u16 mtu;	  /* of the way out, 65535 = that or more */
-	__u8 tcp_wscale;  /* shift of the windows this direction offers, 0 when not agreed */
-	__u8 pad;
+	__u16 tcp_window; /* last window this direction offered, before scaling */
 	__u8 state;
 	__u8 way;
 	__u8 flags;
 	__u8 nat;
-	__u32 generation; /* dp_control.generation when the way out was looked up */
-	__u32 resolved;	  /* ticks when it was */
+	__u16 generation; /* low bits of dp_control.generation when the way out was looked up */
+	__u16 resolved;	  /* when it was, in units of 2^RESOLVE_SHIFT ticks */
 	__u32 seen;	  /* ticks of the last packet */
 	__u32 endpoint_id;
-	__u32 tcp_ack;	  /* last acknowledgment this direction sent, host byte order */
-	__u32 tcp_window; /* last window this direction offered, before scaling */
-
 	__u32 service_id;
-	__u32 tcp_next; /* sequence number after this direction's SYN */
-	__u64 created;	/* CLOCK_MONOTONIC ns */
+	/*
+	 * Host byte order. During the handshake: the sequence number after this direction's own SYN. Afterwards: the last
+	 * acknowledgment it sent.
+	 */
+	__u32 tcp_ack;
+	__u8 tcp_wscale; /* shift of the windows this direction offers, 0 when not agreed */
+	__u8 pad[3];
 };
+
+#define RESOLVE_SHIFT 8
 
 _Static_assert(sizeof(struct ct_key) == 40, "key is hashed whole: no padding");
 _Static_assert(__builtin_offsetof(struct ct_entry, dmac) % 4 == 0 &&
 		       __builtin_offsetof(struct ct_entry, smac) == __builtin_offsetof(struct ct_entry, dmac) + 6,
 	       "both are copied as three words");
-_Static_assert(__builtin_offsetof(struct ct_entry, service_id) == 104, "hot part ends with the cache line");
+_Static_assert(48 + sizeof(struct ct_key) + sizeof(struct ct_entry) == 192, "an element is three cache lines");
 
-/* Confirmed flows. Never evicted: a full table leaves new flows in ct_new. Sized by the daemon. */
+/*
+ * Confirmed flows, and as many others as cfg_half_open_flows allows. Never evicted: a full table leaves new flows in
+ * ct_new. Sized by the daemon.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1048576);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct ct_key);
 	__type(value, struct ct_entry);
 } ct_flow SEC(".maps");
 
-/* Flows not yet confirmed by both sides. A flood of spoofed packets evicts only its own kind. Sized by the daemon. */
+/*
+ * Flows not yet confirmed, when there are more of them than usual: a flood of spoofed packets evicts only its own kind.
+ * Sized by the daemon.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 131072);
@@ -121,12 +130,25 @@ struct {
 	__type(value, struct ct_entry);
 } ct_new SEC(".maps");
 
+/* Flows of ct_flow that are not confirmed. */
+struct ct_half_open {
+	__u32 flows;
+	__u32 recount; /* scratch of the pass */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ct_half_open);
+} ct_half_open SEC(".maps");
+
 /* What a walk over the tables found; index 0 ct_flow, 1 ct_new. The daemon zeroes it before a pass. */
 struct ct_pass {
 	__u32 seen;
 	__u32 expired;
-	__u32 now; /* ticks the pass began, set by the daemon; 0: each element asks the clock */
-	__u32 pad;
+	__u32 now;	     /* ticks the pass began, set by the daemon; 0: each element asks the clock */
+	__u32 closing_ticks; /* how long closed TCP flows linger, set by the daemon; 0: as long as others in passing */
 };
 
 struct {

@@ -89,8 +89,8 @@ struct {
 
 /* Live flows per endpoint; index endpoint_id. */
 struct lb_endpoint_flows {
-	__u32 active;  /* in ct_flow: exact */
-	__u32 pending; /* in ct_new: evictions are found by the next pass */
+	__u32 active;  /* confirmed: exact */
+	__u32 pending; /* not confirmed: evictions from ct_new are found by the next pass */
 	__u32 recount; /* scratch of the pass */
 	__u32 pad;
 };

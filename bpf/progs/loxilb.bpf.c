@@ -43,7 +43,7 @@ static __always_inline int process(struct __sk_buff *skb, const bool egress)
 		verdict = lb_open_flow(skb, &p);
 		if (verdict != VERDICT_CONTINUE)
 			return verdict;
-		entry = bpf_map_lookup_elem(&ct_new, &p.key);
+		entry = ct_lookup(&p.key);
 		if (!entry)
 			return VERDICT_DROP;
 	}
@@ -88,11 +88,17 @@ struct lb_recount_args {
 
 #define LB_RECOUNT_MAX 4096
 
-/* After a walk over ct_new: the flows it found are the pending ones, whatever was evicted meanwhile. */
+/* After a walk over both tables: the flows it found are the pending ones, whatever was evicted meanwhile. */
 SEC("syscall")
 int lb_recount(struct lb_recount_args *args)
 {
 	__u32 i, id = args->from, to = args->to;
+	struct ct_half_open *count = half_open();
+
+	if (!id && count) {
+		count->flows = count->recount;
+		count->recount = 0;
+	}
 
 	for (i = 0; i < LB_RECOUNT_MAX; i++, id++) {
 		struct lb_endpoint_flows *flows;

@@ -5,7 +5,7 @@
 #include "../maps/lb.h"
 
 /*
- * State machines of flows, and the move of a confirmed flow from ct_new to ct_flow.
+ * State machines of flows, and where their entries are.
  *
  * What is off the fast path is in global functions: the verifier looks at each of them once, whatever calls them, and
  * their pointer arguments have to be checked for it.
@@ -54,38 +54,67 @@ static __always_inline void endpoint_flow_ended(__u32 endpoint_id, bool pending)
 	}
 }
 
-/*
- * Moves both directions of a confirmed flow to the table that is never evicted; the old entry must not be touched any
- * more. When the table is full the flow stays where it is and goes on working.
- */
-__noinline int ct_confirm(const struct pkt *p, struct ct_entry *entry)
+static __always_inline struct ct_half_open *half_open(void)
 {
-	struct ct_key reverse;
-	struct ct_entry *other;
+	__u32 zero = 0;
 
-	if (!p || !entry)
+	return bpf_map_lookup_elem(&ct_half_open, &zero);
+}
+
+/* Takes one of the places that flows nobody has confirmed may have in ct_flow. */
+static __always_inline bool ct_reserve(void)
+{
+	struct ct_half_open *count = half_open();
+
+	if (!count || count->flows >= cfg_half_open_flows)
+		return false;
+	__sync_fetch_and_add(&count->flows, 1);
+	return true;
+}
+
+static __always_inline void ct_release(void)
+{
+	struct ct_half_open *count = half_open();
+
+	if (count && count->flows)
+		__sync_fetch_and_add(&count->flows, -1);
+}
+
+/*
+ * Both sides have confirmed the flow. One that began in ct_new is moved to the table that is never evicted, and the old
+ * entries must not be touched any more; when the table is full it stays where it is and goes on working.
+ */
+static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entry, struct ct_entry *other)
+{
+	__u8 evictable = entry->flags & CT_EVICTABLE;
+	struct ct_key reverse;
+
+	if (!other || !(entry->flags & CT_PENDING))
 		return CT_KEPT;
-	ct_reverse_key(&reverse, &p->key, entry);
-	other = bpf_map_lookup_elem(&ct_new, &reverse);
-	if (!other)
-		return CT_KEPT;
-	entry->flags &= ~CT_PENDING;
-	other->flags &= ~CT_PENDING;
-	if (bpf_map_update_elem(&ct_flow, &p->key, entry, BPF_ANY))
-		goto full;
-	if (bpf_map_update_elem(&ct_flow, &reverse, other, BPF_ANY)) {
-		bpf_map_delete_elem(&ct_flow, &p->key);
-		goto full;
+	entry->flags &= ~(CT_PENDING | CT_EVICTABLE);
+	other->flags &= ~(CT_PENDING | CT_EVICTABLE);
+	if (evictable) {
+		ct_reverse_key(&reverse, &p->key, entry);
+		if (bpf_map_update_elem(&ct_flow, &p->key, entry, BPF_ANY))
+			goto full;
+		if (bpf_map_update_elem(&ct_flow, &reverse, other, BPF_ANY)) {
+			bpf_map_delete_elem(&ct_flow, &p->key);
+			goto full;
+		}
+	} else {
+		ct_release();
 	}
 	endpoint_flow_confirmed(entry->endpoint_id);
+	count(EVENT_FLOW_CONFIRMED);
+	if (!evictable)
+		return CT_KEPT;
 	bpf_map_delete_elem(&ct_new, &p->key);
 	bpf_map_delete_elem(&ct_new, &reverse);
-	count(EVENT_FLOW_CONFIRMED);
 	return CT_MOVED;
 
 full:
-	entry->flags |= CT_PENDING;
-	other->flags |= CT_PENDING;
+	entry->flags |= CT_PENDING | CT_EVICTABLE;
+	other->flags |= CT_PENDING | CT_EVICTABLE;
 	count(EVENT_FLOW_TABLE_FULL);
 	return CT_KEPT;
 }
@@ -94,17 +123,19 @@ full:
 static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry *entry)
 {
 	struct ct_key reverse;
-	bool pending = entry->flags & CT_PENDING;
+	__u8 flags = entry->flags;
 
 	ct_reverse_key(&reverse, key, entry);
-	endpoint_flow_ended(entry->endpoint_id, pending);
-	if (pending) {
+	endpoint_flow_ended(entry->endpoint_id, flags & CT_PENDING);
+	if (flags & CT_EVICTABLE) {
 		bpf_map_delete_elem(&ct_new, &reverse);
 		bpf_map_delete_elem(&ct_new, key);
-	} else {
-		bpf_map_delete_elem(&ct_flow, &reverse);
-		bpf_map_delete_elem(&ct_flow, key);
+		return;
 	}
+	if (flags & CT_PENDING)
+		ct_release();
+	bpf_map_delete_elem(&ct_flow, &reverse);
+	bpf_map_delete_elem(&ct_flow, key);
 }
 
 #define TCP_OPTION_END 0
@@ -161,7 +192,7 @@ static __always_inline __u8 syn_wscale(struct __sk_buff *skb, const struct pkt *
 /* What a SYN tells of its direction. */
 static __always_inline void remember_syn(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
 {
-	entry->tcp_next = p->tcp_seq + 1;
+	entry->tcp_ack = p->tcp_seq + 1;
 	entry->tcp_wscale = syn_wscale(skb, p);
 	entry->tcp_window = p->tcp_window;
 }
@@ -169,7 +200,7 @@ static __always_inline void remember_syn(struct __sk_buff *skb, const struct pkt
 /* The segment acknowledges the SYN of `other`, and at most the data that may have come with it (RFC 7413). */
 static __always_inline bool answers_syn(const struct pkt *p, const struct ct_entry *other)
 {
-	return other && p->tcp_ack - other->tcp_next <= TCP_MAX_SYN_DATA;
+	return other && p->tcp_ack - other->tcp_ack <= TCP_MAX_SYN_DATA;
 }
 
 /* The segment lies in the window that `other`, the opposite direction, last offered. */
@@ -189,10 +220,10 @@ static __always_inline bool reset_is_valid(const struct pkt *p, const struct ct_
 	if (entry->state == CT_TCP_SYN_SENT) {
 		if (entry->flags & CT_REPLY)
 			return p->tcp_flags & TCP_ACK && answers_syn(p, other);
-		return p->tcp_seq == entry->tcp_next;
+		return p->tcp_seq == entry->tcp_ack;
 	}
-	if (entry->state == CT_TCP_SYN_ACK && !(entry->flags & CT_REPLY))
-		return p->tcp_seq == entry->tcp_next;
+	if (entry->state == CT_TCP_SYN_ACK)
+		return p->tcp_seq == entry->tcp_ack;
 	return in_window(p, other);
 }
 
@@ -202,7 +233,7 @@ static __always_inline bool ct_tcp_over(__u8 state)
 }
 
 /* A window as later segments would have to say it. Windows of SYNs are not scaled (RFC 7323 2.2). */
-static __always_inline __u32 unscale(__u32 window, __u8 wscale)
+static __always_inline __u16 unscale(__u32 window, __u8 wscale)
 {
 	return window >> wscale;
 }
@@ -264,8 +295,7 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 				remember_syn(skb, p, entry);
 		} else if (reply && p->tcp_flags & TCP_ACK && answers_syn(p, other) &&
 			   (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_ACK)) {
-			entry->tcp_next = p->tcp_seq + 1;
-			entry->tcp_ack = p->tcp_ack;
+			entry->tcp_ack = p->tcp_seq + 1;
 			entry->tcp_window = p->tcp_window;
 			if (state == CT_TCP_SYN_SENT)
 				agree_wscale(entry, syn_wscale(skb, p), other);
@@ -276,13 +306,15 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 	} else {
 		if (p->tcp_flags & TCP_ACK && state == CT_TCP_SYN_ACK && !reply) {
 			/* Only who has seen the server's sequence number is a client (early data may be acknowledged too). */
-			if (other && p->tcp_ack - other->tcp_next <= 0xffff) {
+			if (other && p->tcp_ack - other->tcp_ack <= 0xffff) {
+				/* From here on the fields hold what was acknowledged: the server has, our SYN. */
+				other->tcp_ack = entry->tcp_ack;
 				entry->tcp_ack = p->tcp_ack;
 				entry->tcp_window = p->tcp_window;
 				state = CT_TCP_EST;
 				confirmed = true;
 			}
-		} else if (!ct_tcp_over(state)) {
+		} else if (state == CT_TCP_EST || state == CT_TCP_FINI) {
 			ct_tcp_track(p, entry);
 		}
 		if (p->tcp_flags & TCP_FIN && (state == CT_TCP_EST || state == CT_TCP_FINI) && in_window(p, other)) {
@@ -293,7 +325,7 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 	entry->state = state;
 	if (other)
 		other->state = state;
-	return confirmed ? ct_confirm(p, entry) : CT_KEPT;
+	return confirmed ? ct_confirm(p, entry, other) : CT_KEPT;
 }
 
 /* UDP and ICMP: both directions seen, or enough of one. */
@@ -324,7 +356,7 @@ __noinline int ct_datagram_advance(const struct pkt *p, struct ct_entry *entry)
 	entry->state = state;
 	if (other)
 		other->state = state;
-	return udp && state == CT_UDP_EST ? ct_confirm(p, entry) : CT_KEPT;
+	return udp && state == CT_UDP_EST ? ct_confirm(p, entry, other) : CT_KEPT;
 }
 
 /*

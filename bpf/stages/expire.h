@@ -61,6 +61,7 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	struct ct_key *current = ctx->key;
 	struct lb_service_state *service;
 	struct lb_endpoint_flows *flows;
+	struct ct_half_open *count;
 	__u32 now, idle;
 	bool dead;
 	__u8 byte = 0;
@@ -77,6 +78,8 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	/* The entry of the first packet answers for both. */
 	dead = !(entry->flags & CT_REPLY) && service_is_dead(service);
 	idle = dead ? 0 : ct_idle_ticks(current->proto, entry->state, service);
+	if (pass->closing_ticks && current->proto == IPPROTO_TCP && entry->state == CT_TCP_CLOSED_WAIT)
+		idle = pass->closing_ticks;
 	if (dead || is_idle(entry, idle, now)) {
 		struct ct_key key = *current;
 
@@ -85,10 +88,13 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 			return 0;
 		}
 	}
-	if (table && !(entry->flags & CT_REPLY)) {
+	if (unlikely((entry->flags & (CT_PENDING | CT_REPLY)) == CT_PENDING)) {
 		flows = bpf_map_lookup_elem(&lb_ep_flows, &entry->endpoint_id);
 		if (flows)
 			__sync_fetch_and_add(&flows->recount, 1);
+		count = half_open();
+		if (!table && count)
+			__sync_fetch_and_add(&count->recount, 1);
 	}
 	return 0;
 }

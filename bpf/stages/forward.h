@@ -51,7 +51,7 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 	mtu = fib.mtu_result;
 	entry->mtu = mtu > 0xffff || rc != BPF_FIB_LKUP_RET_SUCCESS ? 0xffff : mtu;
 	entry->oif = fib.ifindex;
-	entry->resolved = now_ticks();
+	entry->resolved = now_ticks() >> RESOLVE_SHIFT;
 	entry->generation = generation;
 	switch (rc) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -226,8 +226,9 @@ static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, s
 		count_flow_packet(p, entry, now);
 		return rewrite(skb, p, entry, false, false) ? VERDICT_DROP : VERDICT_NEXT;
 	}
-	if (unlikely(entry->generation != control->generation || now - entry->resolved > cfg_resolve_ticks)) {
-		bool aged = entry->generation == control->generation && entry->way == CT_WAY_REDIRECT;
+	if (unlikely(entry->generation != (__u16)control->generation ||
+		     (__u16)((now >> RESOLVE_SHIFT) - entry->resolved) > cfg_resolve_age)) {
+		bool aged = entry->generation == (__u16)control->generation && entry->way == CT_WAY_REDIRECT;
 
 		if (resolve(skb, entry, p->key.proto, control->generation)) {
 			count(DROP_UNREACHABLE);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
+#include <linux/errno.h>
+
 #include "../include/csum.h"
 #include "../include/parse.h"
 #include "../include/verdict.h"
@@ -202,6 +204,26 @@ static __always_inline bool is_icmp(__u8 proto)
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
+/* The tuple may be in neither table. */
+static __always_inline long insert_unique(const struct ct_key *key, const struct ct_entry *entry)
+{
+	if (entry->flags & CT_EVICTABLE) {
+		if (bpf_map_lookup_elem(&ct_flow, key))
+			return -EEXIST;
+		return bpf_map_update_elem(&ct_new, key, entry, BPF_NOEXIST);
+	}
+	if (bpf_map_lookup_elem(&ct_new, key))
+		return -EEXIST;
+	return bpf_map_update_elem(&ct_flow, key, entry, BPF_NOEXIST);
+}
+
+static __always_inline long insert_forward(const struct ct_key *key, const struct ct_entry *entry)
+{
+	if (entry->flags & CT_EVICTABLE)
+		return bpf_map_update_elem(&ct_new, key, entry, BPF_ANY);
+	return bpf_map_update_elem(&ct_flow, key, entry, BPF_ANY);
+}
+
 /*
  * Inserts the way back, and compiles both. The tuple the endpoint will see must belong to this flow alone: when it is taken another
  * source port is (RFC 4787 REQ-1 does not bind us, the mapping lives with the flow).
@@ -214,13 +236,12 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 
 	if (!p || !entry)
 		return -1;
-	reverse.created = entry->created;
 	reverse.seen = entry->seen;
 	reverse.endpoint_id = entry->endpoint_id;
 	reverse.service_id = entry->service_id;
 	reverse.state = entry->state;
 	reverse.nat = entry->nat;
-	reverse.flags = entry->flags | CT_REPLY;
+	reverse.flags = entry->flags | CT_REPLY | (ct_reserve() ? 0 : CT_EVICTABLE);
 	reverse.nsaddr = p->key.daddr;
 	reverse.ndaddr = p->key.saddr;
 	reverse.nsport = p->key.dport;
@@ -228,26 +249,35 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 	ct_reverse_key(&key, &p->key, entry);
 	for (i = 0; i < LB_PORT_TRIES; i++) {
 		__be16 port;
+		long err;
 
-		if (!bpf_map_lookup_elem(&ct_flow, &key)) {
-			entry->nsport = key.dport;
-			entry->ndport = key.sport;
-			compile_deltas(&p->key, entry);
-			reverse.addr_delta = csum_negate(entry->addr_delta);
-			reverse.port_delta = csum_negate(entry->port_delta);
-			if (!bpf_map_update_elem(&ct_new, &key, &reverse, BPF_NOEXIST))
-				goto inserted;
+		entry->nsport = key.dport;
+		entry->ndport = key.sport;
+		compile_deltas(&p->key, entry);
+		reverse.addr_delta = csum_negate(entry->addr_delta);
+		reverse.port_delta = csum_negate(entry->port_delta);
+		err = insert_unique(&key, &reverse);
+		if (!err)
+			goto inserted;
+		/* No room for another flow: it begins where others give way to it. */
+		if (err != -EEXIST && !(reverse.flags & CT_EVICTABLE)) {
+			ct_release();
+			reverse.flags |= CT_EVICTABLE;
+			continue;
 		}
 		port = bpf_htons(LB_PORT_MIN + scale(bpf_get_prandom_u32(), LB_PORT_MAX - LB_PORT_MIN + 1));
 		key.dport = port;
 		if (is_icmp(key.proto))
 			key.sport = port;
 	}
+	if (!(reverse.flags & CT_EVICTABLE))
+		ct_release();
 	count(DROP_PORT_EXHAUSTED);
 	return -1;
 
 inserted:
-	if (i)
+	entry->flags |= reverse.flags & CT_EVICTABLE;
+	if (entry->nsport != p->key.sport)
 		count(EVENT_PORT_TRANSLATED);
 	return 0;
 }
@@ -294,9 +324,25 @@ static __always_inline int translate(const struct pkt *p, const struct lb_endpoi
 	return ip_is_v4(&entry->ndaddr) == p->v4 && ip_is_v4(&entry->nsaddr) == p->v4 ? 0 : -1;
 }
 
+/* The table became full between the two inserts: the sender tries again, and then there is no room for either. */
+__noinline int drop_reverse(const struct ct_key *key, const struct ct_entry *entry)
+{
+	struct ct_key reverse;
+
+	if (!key || !entry)
+		return 0;
+	ct_reverse_key(&reverse, key, entry);
+	if (entry->flags & CT_EVICTABLE) {
+		bpf_map_delete_elem(&ct_new, &reverse);
+	} else {
+		bpf_map_delete_elem(&ct_flow, &reverse);
+		ct_release();
+	}
+	return 0;
+}
+
 /*
- * Opens a flow for a packet that has none: VERDICT_CONTINUE when it is in ct_new now, otherwise what to do with the
- * packet.
+ * Opens a flow for a packet that has none: VERDICT_CONTINUE when it has one now, otherwise what to do with the packet.
  */
 __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 {
@@ -324,7 +370,6 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 		return VERDICT_DROP;
 	}
 	entry.service_id = service->service_id;
-	entry.created = bpf_ktime_get_coarse_ns();
 	entry.seen = now_ticks();
 	entry.flags = CT_PENDING;
 	if (skb->ifindex == LOOPBACK_IFINDEX || !skb->ingress_ifindex)
@@ -341,7 +386,8 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	}
 	if (insert_reverse(p, &entry))
 		return VERDICT_DROP;
-	if (bpf_map_update_elem(&ct_new, &p->key, &entry, BPF_ANY)) {
+	if (insert_forward(&p->key, &entry)) {
+		drop_reverse(&p->key, &entry);
 		count(DROP_FLOW_INSERT);
 		return VERDICT_DROP;
 	}

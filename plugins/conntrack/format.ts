@@ -6,8 +6,8 @@
 import { asBytes, JsonWriter } from './json-writer.js';
 
 export const KEY_SIZE = 40;
-export const ENTRY_SIZE = 120;
-export const SERVICE_ID_OFFSET = 104;
+export const ENTRY_SIZE = 104;
+export const SERVICE_ID_OFFSET = 92;
 
 const KEY = { saddr: 0, daddr: 16, sport: 32, dport: 34, proto: 36 } as const;
 const ENTRY = {

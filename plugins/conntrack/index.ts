@@ -4,7 +4,7 @@ import { conntrackConfig } from './config.js';
 import { WORKER_THREADS } from './list-flows.js';
 import { counterSpec, flowTableSpecs, passSpec, readEvent } from './maps.js';
 import { declareMetrics } from './metrics.js';
-import { runPass } from './pass.js';
+import { closingTicks, entriesLeft, runPass } from './pass.js';
 import { PassScheduler } from './pass-scheduler.js';
 
 export default definePlugin({
@@ -21,8 +21,8 @@ export default definePlugin({
     const counters = ctx.view(counterSpec);
     let nameOf: (serviceId: number) => string | undefined = () => undefined;
 
-    const scheduler = new PassScheduler({
-      run: () => runPass(ctx.dataplane, pass),
+    const scheduler: PassScheduler = new PassScheduler({
+      run: () => runPass(ctx.dataplane, pass, closingTicks(scheduler.last ? entriesLeft(scheduler.last) : 0)),
       flowsCreated: () => readEvent(counters, 'created'),
       intervalMs: ctx.config.passIntervalMs,
       log: ctx.log,

@@ -42,6 +42,7 @@ export const CtFlags = {
   CT_FROM_LOCAL: 2,
   CT_FIN_SEEN: 4,
   CT_PENDING: 8,
+  CT_EVICTABLE: 16,
 } as const;
 
 /** C: enum ct_way */
@@ -100,7 +101,7 @@ export interface CtEntry {
   addrDelta: number;
   portDelta: number;
   mtu: number;
-  tcpWscale: number;
+  tcpWindow: number;
   state: number;
   way: number;
   flags: number;
@@ -109,11 +110,9 @@ export interface CtEntry {
   resolved: number;
   seen: number;
   endpointId: number;
-  tcpAck: number;
-  tcpWindow: number;
   serviceId: number;
-  tcpNext: number;
-  created: bigint;
+  tcpAck: number;
+  tcpWscale: number;
 }
 export const ctEntry: Codec<CtEntry> = struct(
   {
@@ -129,23 +128,21 @@ export const ctEntry: Codec<CtEntry> = struct(
     addrDelta: u16,
     portDelta: u16,
     mtu: u16,
-    tcpWscale: u8,
+    tcpWindow: u16,
     state: u8,
     way: u8,
     flags: u8,
     nat: u8,
-    generation: u32,
-    resolved: u32,
+    generation: u16,
+    resolved: u16,
     seen: u32,
     endpointId: u32,
-    tcpAck: u32,
-    tcpWindow: u32,
     serviceId: u32,
-    tcpNext: u32,
-    created: u64,
+    tcpAck: u32,
+    tcpWscale: u8,
   },
   {
-    size: 120,
+    size: 104,
     offsets: {
       packets: 0,
       bytes: 8,
@@ -159,20 +156,37 @@ export const ctEntry: Codec<CtEntry> = struct(
       addrDelta: 68,
       portDelta: 70,
       mtu: 72,
-      tcpWscale: 74,
+      tcpWindow: 74,
       state: 76,
       way: 77,
       flags: 78,
       nat: 79,
       generation: 80,
-      resolved: 84,
-      seen: 88,
-      endpointId: 92,
+      resolved: 82,
+      seen: 84,
+      endpointId: 88,
+      serviceId: 92,
       tcpAck: 96,
-      tcpWindow: 100,
-      serviceId: 104,
-      tcpNext: 108,
-      created: 112,
+      tcpWscale: 100,
+    },
+  },
+);
+
+/** C: struct ct_half_open */
+export interface CtHalfOpen {
+  flows: number;
+  recount: number;
+}
+export const ctHalfOpen: Codec<CtHalfOpen> = struct(
+  {
+    flows: u32,
+    recount: u32,
+  },
+  {
+    size: 8,
+    offsets: {
+      flows: 0,
+      recount: 4,
     },
   },
 );
@@ -182,12 +196,14 @@ export interface CtPass {
   seen: number;
   expired: number;
   now: number;
+  closingTicks: number;
 }
 export const ctPass: Codec<CtPass> = struct(
   {
     seen: u32,
     expired: u32,
     now: u32,
+    closingTicks: u32,
   },
   {
     size: 16,
@@ -195,6 +211,7 @@ export const ctPass: Codec<CtPass> = struct(
       seen: 0,
       expired: 4,
       now: 8,
+      closingTicks: 12,
     },
   },
 );

@@ -14,6 +14,17 @@ export interface PassResult {
   readonly durationMs: number;
 }
 
+const TICKS_PER_SECOND = Math.floor(1e9 / 2 ** 20);
+const BUSY_ENTRIES = 32_768;
+
+/**
+ * How long closed TCP flows stay, so that a FIN that was lost finds its flow: 10 s, and 1 s when the tables are busy.
+ * At thousands of connections a second they would otherwise be most of the table, and walking them most of the work.
+ */
+export function closingTicks(entries: number): number {
+  return (entries > BUSY_ENTRIES ? 1 : 10) * TICKS_PER_SECOND;
+}
+
 /** Entries that are left after a pass. */
 export function entriesLeft(result: PassResult): number {
   return left(result.confirmed) + left(result.fresh);
@@ -30,10 +41,14 @@ const RECOUNT_STEP = 4096;
  * One expiry pass: the kernel walks both tables and ends what is over. Then pending flows per endpoint are recounted,
  * because the half-open table evicts without telling.
  */
-export async function runPass(dataplane: DataPlane, pass: MapSlice<number, CtPass>): Promise<PassResult> {
+export async function runPass(
+  dataplane: DataPlane,
+  pass: MapSlice<number, CtPass>,
+  closingTicks: number,
+): Promise<PassResult> {
   const start = performance.now();
   const now = ticksNow();
-  for (const table of Object.values(TABLE)) pass.set(table, { seen: 0, expired: 0, now });
+  for (const table of Object.values(TABLE)) pass.set(table, { seen: 0, expired: 0, now, closingTicks });
   await dataplane.walk('ct_walk', 'ct_flow').run();
   await dataplane.walk('ct_walk_new', 'ct_new').run();
   recountPending(dataplane);
@@ -50,7 +65,7 @@ function ticksNow(): number {
 }
 
 function readTable(pass: MapSlice<number, CtPass>, table: number): TableResult {
-  return pass.get(table) ?? { seen: 0, expired: 0, now: 0 };
+  return pass.get(table) ?? { seen: 0, expired: 0 };
 }
 
 /** The program says in `from` where it stopped: short of the step at the end of the table. */

@@ -1,6 +1,6 @@
 /** Ageing: what is idle too long or belongs to a service that is gone ends, and the counts of live flows follow. */
 import { describe, expect, it } from 'vitest';
-import { CtTcpState } from '../../plugins/conntrack/layout.gen.js';
+import { CtFlags, CtTcpState } from '../../plugins/conntrack/layout.gen.js';
 import { addPlainService, conversation, expectConversation } from './conversation.js';
 import { CLIENT_SIDE } from './network.js';
 import { TCP } from './reference/packet.js';
@@ -30,7 +30,7 @@ function age(bench: Bench, seconds: number, wanted: (reply: boolean) => boolean 
   }
 }
 
-describePath('expiry', (bench) => {
+function describeExpiry(bench: () => Bench): void {
   const add = (family: Family, protocol: Protocol) =>
     addPlainService(bench(), family, protocol, {}, { idleTicks: IDLE_SECONDS * TICKS_PER_SECOND });
   const flows = () => bench().flowCount().confirmed + bench().flowCount().pending;
@@ -150,8 +150,9 @@ describePath('expiry', (bench) => {
       for (const key of bench().path.maps.pending.keys().slice(0, 4)) bench().path.maps.pending.delete(key);
       bench().path.expire();
       const left = bench()
-        .path.maps.pending.entries()
-        .filter(([, entry]) => (entry.flags & 1) === 0).length;
+        .tables()
+        .flatMap((table) => table.entries())
+        .filter(([, { flags }]) => (flags & (CtFlags.CT_PENDING | CtFlags.CT_REPLY)) === CtFlags.CT_PENDING).length;
       expect(counts()).toEqual({ active: 1, pending: left });
       age(bench(), IDLE_SECONDS + 2);
       bench().path.expire();
@@ -176,11 +177,16 @@ describePath('expiry', (bench) => {
     for (let port = 1; port <= 3000; port++) {
       bench().receive(packetFrom(client, vip, opening('udp', port, SERVICE_PORT)), CLIENT_SIDE);
     }
-    for (const [key, entry] of bench().path.maps.pending.entries()) {
-      const port = (entry.flags & 1) === 1 ? key.dport : key.sport;
-      if (port % 3 === 0) bench().path.maps.pending.change(key, { seen: (entry.seen - 60 * TICKS_PER_SECOND) >>> 0 });
+    for (const table of bench().tables()) {
+      for (const [key, entry] of table.entries()) {
+        const port = (entry.flags & 1) === 1 ? key.dport : key.sport;
+        if (port % 3 === 0) table.change(key, { seen: (entry.seen - 60 * TICKS_PER_SECOND) >>> 0 });
+      }
     }
     expect(bench().path.expire().flows).toBeGreaterThanOrEqual(5000);
     expect(bench().flowCount()).toEqual({ confirmed: 0, pending: 4000 });
   });
-});
+}
+
+describePath('expiry', describeExpiry, { features: { cfg_half_open_flows: 0 } });
+describePath('expiry of half-open flows in the flow table', describeExpiry);

@@ -52,6 +52,7 @@ const MAPS: readonly (readonly [string, number, number])[] = [
   ['intf_map', dataplane.intfKey.size, dataplane.intfValue.size],
   ['ct_flow', conntrack.ctKey.size, conntrack.ctEntry.size],
   ['ct_new', conntrack.ctKey.size, conntrack.ctEntry.size],
+  ['ct_half_open', 4, 8],
   ['lb_service', lb.lbServiceKey.size, lb.lbService.size],
   ['lb_svc_state', 4, lb.lbServiceState.size],
   ['lb_slot', 4, lb.lbSlot.size],

@@ -87,7 +87,7 @@ describePath('source ports', (bench) => {
       addPlainService(bench(), family, protocol, { source: self }, { mode: MODE.onearm });
       const { request } = conversation(family, protocol, { seenAs: self });
       bench().receive(request, CLIENT_SIDE);
-      bench().path.maps.pending.clear();
+      bench().forgetFlows();
       const other = conversation(family, protocol, { client: host(CLIENT_SIDE, family, 20), seenAs: self });
       expectForwarded(bench().receive(other.request, CLIENT_SIDE), other.requestOut);
     });

@@ -125,11 +125,11 @@ describePath(
         const talk = conversation(family, 'udp');
         expectForwarded(bench().receive(talk.request, CLIENT_SIDE), talk.requestOut);
         const key = bench()
-          .path.maps.pending.keys()
+          .path.maps.flows.keys()
           .find((one) => one.daddr === scene(family).vip);
         if (!key) throw new Error('no flow');
-        const { resolved } = bench().path.maps.pending.need(key);
-        bench().path.maps.pending.change(key, { resolved: (resolved - 2000) >>> 0 });
+        const { resolved } = bench().path.maps.flows.need(key);
+        bench().path.maps.flows.change(key, { resolved: (resolved - 10) & 0xffff });
         expectForwarded(bench().receive(talk.request, CLIENT_SIDE), {
           ...talk.requestOut,
           ethernet: talk.request.ethernet,
@@ -139,5 +139,5 @@ describePath(
       },
     );
   },
-  { features: { cfg_resolve_ticks: 1900 } },
+  { features: { cfg_resolve_age: 7 } },
 );

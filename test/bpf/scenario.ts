@@ -1,6 +1,6 @@
 /** What the scenarios share: who is where, services by name, and conversations through the programs. */
 import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest';
-import type { CtEntry, CtKey } from '../../plugins/conntrack/layout.gen.js';
+import { type CtEntry, CtFlags, type CtKey } from '../../plugins/conntrack/layout.gen.js';
 import { type LoadOptions, NO_ENDPOINT, PacketPath, type RunOptions, type RunResult, VERDICT } from './harness.js';
 import {
   CLIENT_SIDE,
@@ -123,7 +123,7 @@ export class Bench {
 
   constructor(options: LoadOptions) {
     this.network = enterNetwork();
-    const features = { cfg_resolve_ticks: NEVER, ...options.features };
+    const features = { cfg_resolve_age: NEVER, ...options.features };
     this.path = new PacketPath({ ...options, features });
   }
 
@@ -177,8 +177,20 @@ export class Bench {
     return this.path.ingress(buildFrame(packet), { ifindex: this.network.ifindex(device), ...options });
   }
 
+  /** Entries by what the flow is, not by the table it is in. */
   flowCount(): { readonly confirmed: number; readonly pending: number } {
-    return { confirmed: this.path.maps.flows.keys().length, pending: this.path.maps.pending.keys().length };
+    const entries = this.tables().flatMap((table) => table.entries());
+    const pending = entries.filter(([, entry]) => (entry.flags & CtFlags.CT_PENDING) !== 0).length;
+    return { confirmed: entries.length - pending, pending };
+  }
+
+  /** Where flows may be. */
+  tables() {
+    return [this.path.maps.flows, this.path.maps.pending];
+  }
+
+  forgetFlows(): void {
+    for (const table of this.tables()) table.clear();
   }
 
   /** The direction of a flow that packets from `from` to `to` belong to, wherever it lives. */

@@ -88,7 +88,7 @@ class Talk {
   }
 }
 
-describePath('TCP states', (bench) => {
+function describeStates(bench: () => Bench): void {
   describe.each([4, 6] as const)('IPv%d', (family) => {
     const { vip, endpoint } = scene(family);
     const addService = (count = 1): Service =>
@@ -410,4 +410,9 @@ describePath('TCP states', (bench) => {
       expect(bench().flowCount()).toEqual({ confirmed: 0, pending: 0 });
     });
   });
+}
+
+describePath('TCP states', describeStates);
+describePath('TCP states of flows that begin in the half-open table', describeStates, {
+  features: { cfg_half_open_flows: 0 },
 });

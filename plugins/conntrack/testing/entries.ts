@@ -38,8 +38,6 @@ export function testEntry(entry: Partial<CtEntry>): CtEntry {
     tcpAck: 0,
     tcpWindow: 0,
     serviceId: 0,
-    tcpNext: 0,
-    created: 0n,
     tcpWscale: 0,
     ...entry,
   };
