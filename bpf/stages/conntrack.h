@@ -293,6 +293,10 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 			/* Another attempt of the client, perhaps with a new sequence number. */
 			if (state == CT_TCP_SYN_SENT)
 				remember_syn(skb, p, entry);
+		} else if (reply && (ct_tcp_over(state) || state == CT_TCP_FINI)) {
+			/* The endpoint answers a client that talks to it directly, from a port it used for the service before. */
+			ct_remove(&p->key, entry);
+			return CT_GONE;
 		} else if (reply && p->tcp_flags & TCP_ACK && answers_syn(p, other) &&
 			   (state == CT_TCP_SYN_SENT || state == CT_TCP_SYN_ACK)) {
 			entry->tcp_ack = p->tcp_seq + 1;

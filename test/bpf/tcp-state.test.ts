@@ -211,6 +211,17 @@ function describeStates(bench: () => Bench): void {
       expect(bench().path.counters().EVENT_FLOW_CREATED).toBe(2);
     });
 
+    it('an endpoint that answers a direct client is not translated for a flow that is over', () => {
+      addService();
+      const talk = new Talk(bench(), family);
+      talk.establish();
+      talk.send(talk.client(fin | ack));
+      talk.send(talk.server(fin | ack));
+      const answer = talk.server(syn | ack, { sequence: 500, acknowledgment: 900 });
+      expectUntouched(bench().receive(answer, SERVER_SIDE), buildFrame(answer));
+      expect(bench().flowCount()).toEqual({ confirmed: 0, pending: 0 });
+    });
+
     it('a new SYN in place of an unanswered one is the one that counts', () => {
       addService();
       const talk = new Talk(bench(), family);
