@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { createJiti } from 'jiti';
 
 const ownRequire = createRequire(import.meta.url);
 
@@ -16,6 +15,8 @@ export async function importDefault(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as { default?: unknown };
     return module.default;
   }
+  // Loaded only here: it is the largest part of a start that needs it.
+  const { createJiti } = await import('jiti');
   // No cache on disk: its place would be writable by others, and what lies there would run as root.
   const jiti = createJiti(file, { alias, fsCache: false, interopDefault: false });
   return jiti.import(file, { default: true });

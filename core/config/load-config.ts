@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LoxilbError } from '@loxilb/sdk';
@@ -34,6 +34,13 @@ function defaultFile(): string {
   return [...SYSTEM_FILES, ...OWN_FILES].find((file) => existsSync(file)) ?? (OWN_FILES[0] as string);
 }
 
+/** The package's own file has been compiled with the package; a later edit of it counts all the same. */
+function compiledTwin(file: string): string {
+  const twin = packageFile('dist/loxilb.config.js');
+  const hasTwin = file === packageFile('loxilb.config.ts') && existsSync(twin);
+  return hasTwin && statSync(twin).mtimeMs >= statSync(file).mtimeMs ? twin : file;
+}
+
 /** A file of the package the running code belongs to: source tree and `dist` differ by one level. */
 export function packageFile(name: string): string {
   const here = fileURLToPath(import.meta.url);
@@ -48,7 +55,7 @@ async function readConfigFile(file: string): Promise<unknown> {
       const { parse } = await import('yaml');
       return parse(readFileSync(file, 'utf8'));
     }
-    return await importDefault(file);
+    return await importDefault(compiledTwin(file));
   } catch (error) {
     throw configError(file, [error instanceof Error ? error.message : String(error)]);
   }
