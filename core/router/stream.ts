@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { StreamReply } from '@loxilb/sdk';
 
-/** Small pieces are joined up to this size: one write per piece would cost more than making it. */
+/** Small pieces are joined up to this size: one write per piece would cost more than making it. Larger ones pass. */
 const CHUNK_BYTES = 64 * 1024;
 
 export function isStreamReply(value: unknown): value is StreamReply {
@@ -33,23 +33,27 @@ async function* joinChunks(source: AsyncIterable<Uint8Array | string>): AsyncGen
   let pending: Uint8Array[] = [];
   let text = '';
   let size = 0;
-  const flushText = () => {
+  const takePending = (): Buffer => {
     if (text !== '') pending.push(Buffer.from(text));
+    const chunk = Buffer.concat(pending);
     text = '';
-  };
-  for await (const piece of source) {
-    if (typeof piece === 'string') text += piece;
-    else {
-      flushText();
-      pending.push(piece);
-    }
-    size += piece.length;
-    if (size < CHUNK_BYTES) continue;
-    flushText();
-    yield Buffer.concat(pending);
     pending = [];
     size = 0;
+    return chunk;
+  };
+  for await (const piece of source) {
+    const isLarge = typeof piece !== 'string' && piece.length >= CHUNK_BYTES;
+    if (isLarge && size > 0) yield takePending();
+    if (isLarge) yield Buffer.from(piece.buffer, piece.byteOffset, piece.length);
+    else if (typeof piece === 'string') text += piece;
+    else {
+      if (text !== '') pending.push(Buffer.from(text));
+      text = '';
+      pending.push(piece);
+    }
+    if (isLarge) continue;
+    size += piece.length;
+    if (size >= CHUNK_BYTES) yield takePending();
   }
-  flushText();
-  if (pending.length > 0) yield Buffer.concat(pending);
+  if (size > 0) yield takePending();
 }
