@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,7 +41,6 @@ describe('the package as npm installs it', () => {
 
   it('brings the compiled packet path, the configuration and the licences', async () => {
     const root = join(folder, 'lib/node_modules/loxilb');
-    const files = await must('find', [root, '-maxdepth', '3', '-not', '-path', '*/node_modules/*', '-type', 'f']);
     for (const file of [
       'dist/bpf/loxilb.bpf.o',
       'loxilb.config.ts',
@@ -49,7 +49,7 @@ describe('the package as npm installs it', () => {
       'README.md',
       'CHANGELOG.md',
     ]) {
-      expect(files).toContain(join(root, file));
+      expect(existsSync(join(root, file)), file).toBe(true);
     }
   });
 });

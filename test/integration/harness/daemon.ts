@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Api } from './api.js';
 import type { Background } from './background.js';
 import type { Network } from './network.js';
-import { type RunResult, until } from './run.js';
+import { must, type RunResult } from './run.js';
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
 export const loxilbProgram = join(repository, 'bin/loxilb');
@@ -101,14 +101,19 @@ export class Daemon {
     return entries.flatMap(({ formatted }) => (formatted ? [formatted] : []));
   }
 
-  /** Waits until the API answers. */
-  async answering(): Promise<void> {
-    await until('the API answers', () =>
-      this.api.get('/version').then(
-        ({ status }) => status === 200,
-        () => false,
-      ),
+  /**
+   * Values of an array map at these indexes, as bpftool formats them. For maps too large to dump: bpftool prints every
+   * element of an array.
+   */
+  async lookUp<V>(name: string, indexes: readonly number[]): Promise<Map<number, V>> {
+    if (indexes.length === 0) return new Map();
+    const lines = indexes.map((index) => `map lookup pinned ${this.pin(name)} key ${bytesOf(index).join(' ')}`);
+    const file = join(this.network.folder, 'bpftool.batch');
+    await writeFile(file, `${lines.join('\n')}\n`);
+    const answers: { output: { formatted: { value: V } } }[] = JSON.parse(
+      await must('bpftool', ['-j', 'batch', 'file', file]),
     );
+    return new Map(answers.map(({ output }, i) => [indexes[i] ?? 0, output.formatted.value]));
   }
 
   private arguments(): string[] {
@@ -120,6 +125,11 @@ export class Daemon {
     const dataplane = this.options.hook === undefined ? {} : { dataplane: { hook: this.options.hook } };
     return { plugins: this.options.plugins ?? defaultPlugins, ...dataplane };
   }
+}
+
+/** Little-endian, as bpftool takes a __u32 key. */
+function bytesOf(value: number): number[] {
+  return [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
 }
 
 export interface MapEntry {
