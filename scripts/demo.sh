@@ -13,7 +13,9 @@ requests=12
 work=/run/llbdemo
 keep=false
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold= plain=
+[ ! -t 1 ] || bold=$'\033[1m' plain=$'\033[0m'
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 fail() {
 	printf 'demo: %s\n' "$*" >&2
 	exit 1
@@ -192,7 +194,7 @@ say 'Namespaces: client 10.10.10.1 - lb - servers' "${servers[@]}"
 make_network
 for i in "${!servers[@]}"; do start_nginx "server$((i + 1))"; done
 start_daemon
-echo "nginx in each server, loxilb in lb: $(grep -w ready "$work/loxilb.log" | head -n 1 | cut -c1-200)"
+echo "nginx runs in each server, loxilb in lb; it was ready after $(sed -n 's/.*"startMs":\([0-9]*\).*/\1/p' "$work/loxilb.log") ms"
 show
 
 if [ "$keep" = true ]; then
