@@ -23,7 +23,7 @@ check_node() {
 }
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-is_known() { apt-cache show "$1" >/dev/null 2>&1; }
+has_candidate() { [ -n "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/.*Candidate: \([0-9].*\)/\1/p')" ]; }
 
 # A command counts wherever it comes from; a package is only asked for when the command is not there.
 need_command() { # COMMAND PACKAGE
@@ -89,15 +89,15 @@ resolve_packages() {
 		case $name in
 		CLANG)
 			version=14
-			is_known clang-14 || version=$(newer_clang is_known) || fail 'no clang between 14 and 22 among the packages of this machine'
+			has_candidate clang-14 || version=$(newer_clang has_candidate) || fail 'no clang between 14 and 22 among the packages of this machine'
 			packages+=("clang-$version" "llvm-$version")
 			;;
 		NEWER_CLANG)
-			version=$(newer_clang is_known) && packages+=("clang-$version") || say 'no newer clang to be had: the second compiler is not tested'
+			version=$(newer_clang has_candidate) && packages+=("clang-$version") || say 'no newer clang to be had: the second compiler is not tested'
 			;;
 		BPFTOOL)
 			# A virtual package on Ubuntu 24.04: the program comes with the tools of a kernel.
-			if apt-cache policy bpftool 2>/dev/null | grep -q 'Candidate: [0-9]'; then packages+=(bpftool); else packages+=(linux-tools-common linux-tools-generic); fi
+			if has_candidate bpftool; then packages+=(bpftool); else packages+=(linux-tools-common linux-tools-generic); fi
 			;;
 		*) packages+=("$name") ;;
 		esac
