@@ -7,8 +7,8 @@
  * which removes the code of whatever is off.
  */
 const volatile bool cfg_conntrack = true; /* flow table; everything stateful needs it */
-const volatile bool cfg_lb = true;        /* services */
-const volatile bool cfg_ipv6 = true;      /* IPv6 at all */
+const volatile bool cfg_lb = true;	  /* services */
+const volatile bool cfg_ipv6 = true;	  /* IPv6 at all */
 /* The kernel knows BPF_F_IPV6 of bpf_l4_csum_replace (6.16 and stable backports). */
 const volatile bool cfg_csum_ipv6_flag = false;
 /* Flows not yet confirmed that may be in ct_flow at a time; what is beyond begins in ct_new. */

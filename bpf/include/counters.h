@@ -8,19 +8,19 @@
  */
 enum dp_counter {
 	DROP_NONE = 0,
-	DROP_NO_ENDPOINT = 1,	   /* service has no active endpoint; answered with RST or unreachable */
-	DROP_PORT_EXHAUSTED = 2,   /* no free source port for the translated tuple */
-	DROP_TTL_EXCEEDED = 3,	   /* answered with time exceeded */
-	DROP_TOO_BIG = 4,	   /* larger than the path's MTU; answered with fragmentation needed */
-	DROP_UNREACHABLE = 5,	   /* blackhole, unreachable or prohibit route */
-	DROP_FLOW_INSERT = 6,	   /* flow table refused the entry */
-	DROP_REWRITE = 7,	   /* packet could not be written */
-	DROP_BAD_ENDPOINT = 8,	   /* slot names an endpoint that is gone */
+	DROP_NO_ENDPOINT = 1,	 /* service has no active endpoint; answered with RST or unreachable */
+	DROP_PORT_EXHAUSTED = 2, /* no free source port for the translated tuple */
+	DROP_TTL_EXCEEDED = 3,	 /* answered with time exceeded */
+	DROP_TOO_BIG = 4,	 /* larger than the path's MTU; answered with fragmentation needed */
+	DROP_UNREACHABLE = 5,	 /* blackhole, unreachable or prohibit route */
+	DROP_FLOW_INSERT = 6,	 /* flow table refused the entry */
+	DROP_REWRITE = 7,	 /* packet could not be written */
+	DROP_BAD_ENDPOINT = 8,	 /* slot names an endpoint that is gone */
 
-	PASS_FRAGMENT = 64,	   /* fragment: has no ports, or its rest has none */
-	PASS_TRUNCATED = 65,	   /* headers do not fit the packet */
-	PASS_NO_FLOW = 66,	   /* TCP to a service without SYN and without a flow */
-	PASS_IP_OPTIONS = 67,	   /* more extension headers than we walk */
+	PASS_FRAGMENT = 64,   /* fragment: has no ports, or its rest has none */
+	PASS_TRUNCATED = 65,  /* headers do not fit the packet */
+	PASS_NO_FLOW = 66,    /* TCP to a service without SYN and without a flow */
+	PASS_IP_OPTIONS = 67, /* more extension headers than we walk */
 
 	EVENT_FLOW_CREATED = 128,
 	EVENT_FLOW_CONFIRMED = 129,  /* moved from the half-open table to the flow table */

@@ -47,7 +47,7 @@ struct pkt {
 	__u8 icmp_type;
 	__u8 ttl;
 	bool v4;
-	bool df;	/* may not be fragmented on its way */
+	bool df;	 /* may not be fragmented on its way */
 	bool opens_flow; /* a packet that may begin a flow */
 };
 

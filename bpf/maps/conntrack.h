@@ -45,11 +45,11 @@ enum ct_nat {
 };
 
 enum ct_flags {
-	CT_REPLY = 1 << 0,     /* this entry is the way back */
+	CT_REPLY = 1 << 0,	/* this entry is the way back */
 	CT_FROM_LOCAL = 1 << 1, /* the flow began on this machine, through lo */
-	CT_FIN_SEEN = 1 << 2,  /* this direction has sent FIN */
-	CT_PENDING = 1 << 3,   /* not confirmed by both sides yet */
-	CT_EVICTABLE = 1 << 4, /* lives in ct_new */
+	CT_FIN_SEEN = 1 << 2,	/* this direction has sent FIN */
+	CT_PENDING = 1 << 3,	/* not confirmed by both sides yet */
+	CT_EVICTABLE = 1 << 4,	/* lives in ct_new */
 };
 
 /* How packets of a flow leave. */
@@ -158,7 +158,8 @@ struct {
 	__type(value, struct ct_pass);
 } ct_pass SEC(".maps");
 
-static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct ct_key *key, const struct ct_entry *entry)
+static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct ct_key *key,
+					   const struct ct_entry *entry)
 {
 	reverse->saddr = entry->ndaddr;
 	reverse->daddr = entry->nsaddr;

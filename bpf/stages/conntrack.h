@@ -213,7 +213,8 @@ static __always_inline bool in_window(const struct pkt *p, const struct ct_entry
  * A reset ends the flow only when it could come from the peer (RFC 5961 3): in the window the other side last offered,
  * or, during the handshake, exactly where the answer to it has to be.
  */
-static __always_inline bool reset_is_valid(const struct pkt *p, const struct ct_entry *entry, const struct ct_entry *other)
+static __always_inline bool reset_is_valid(const struct pkt *p, const struct ct_entry *entry,
+					   const struct ct_entry *other)
 {
 	if (!other)
 		return false;
@@ -255,7 +256,8 @@ static __always_inline void agree_wscale(struct ct_entry *entry, __u8 offered, s
  */
 static __always_inline void ct_tcp_track(const struct pkt *p, struct ct_entry *entry)
 {
-	if (likely(p->tcp_flags & TCP_ACK && p->tcp_ack - entry->tcp_ack <= entry->tcp_window << (entry->tcp_wscale & 0xf))) {
+	if (likely(p->tcp_flags & TCP_ACK && p->tcp_ack - entry->tcp_ack <= entry->tcp_window
+										    << (entry->tcp_wscale & 0xf))) {
 		entry->tcp_ack = p->tcp_ack;
 		entry->tcp_window = p->tcp_window;
 	}

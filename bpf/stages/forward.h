@@ -9,8 +9,8 @@
 
 /* The last stage: find the way out of a flow, translate the packet, send it. */
 
-static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct ip_addr *saddr, const struct ip_addr *daddr,
-				     __u8 proto, __be16 sport, __be16 dport)
+static __always_inline void fib_fill(struct bpf_fib_lookup *fib, const struct ip_addr *saddr,
+				     const struct ip_addr *daddr, __u8 proto, __be16 sport, __be16 dport)
 {
 	if (ip_is_v4(daddr)) {
 		fib->family = AF_INET;
@@ -82,8 +82,8 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 }
 
 /* Writes the translated addresses, ports and MAC addresses. `routed` packets lose one hop. */
-static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry, bool routed,
-				   bool macs)
+static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
+				   bool routed, bool macs)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
@@ -213,7 +213,8 @@ static __always_inline bool way_writes_macs(__u8 way)
  * Sends a packet of an existing flow. On the egress hook the kernel has already routed the packet, so a way that
  * leaves through the same interface is simply gone on with.
  */
-static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, const bool egress)
+static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry,
+				   const bool egress)
 {
 	__u32 zero = 0, now = now_ticks();
 	struct dp_control *control = bpf_map_lookup_elem(&dp_control, &zero);

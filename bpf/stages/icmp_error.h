@@ -13,9 +13,9 @@
 
 /* Eight bytes of the quoted L4 header: all that RFC 792 promises. */
 struct quoted_l4 {
-	__be16 sport; /* ICMP: type and code */
-	__be16 dport; /* ICMP: checksum */
-	__be16 third; /* ICMP: identifier */
+	__be16 sport;  /* ICMP: type and code */
+	__be16 dport;  /* ICMP: checksum */
+	__be16 third;  /* ICMP: identifier */
 	__be16 fourth; /* UDP: checksum */
 };
 
@@ -74,8 +74,8 @@ static __always_inline void translate_quoted_tcp_check(struct __sk_buff *skb, __
 }
 
 /* Puts a changed part of the quote in place, and the ICMP checksum right. */
-static __always_inline long store_quote(struct __sk_buff *skb, __u32 check_off, __u32 off, const void *old, const void *new,
-					__u32 size)
+static __always_inline long store_quote(struct __sk_buff *skb, __u32 check_off, __u32 off, const void *old,
+					const void *new, __u32 size)
 {
 	return bpf_skb_store_bytes(skb, off, new, size, 0) ||
 	       bpf_l4_csum_replace(skb, check_off, 0, csum_delta(old, size, new, size), 0);

@@ -164,7 +164,8 @@ __noinline int select_persistent(const struct lb_service *service, const struct 
 		known->seen = fresh.seen;
 		return known->endpoint_id;
 	}
-	fresh.endpoint_id = slot_endpoint(service, scale(finish(hash_address(&key.client, 0x9747b28c)), service->slot_count));
+	fresh.endpoint_id =
+		slot_endpoint(service, scale(finish(hash_address(&key.client, 0x9747b28c)), service->slot_count));
 	bpf_map_update_elem(&lb_affinity, &key, &fresh, BPF_ANY);
 	return fresh.endpoint_id;
 }

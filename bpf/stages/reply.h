@@ -61,7 +61,8 @@ static __always_inline void icmp4_kind(struct icmp_header *icmp, __u32 reason, _
 static __always_inline void icmp6_kind(struct icmp_header *icmp, __u32 reason, __u32 mtu)
 {
 	icmp->type = reason == REPLY_TIME_EXCEEDED ? ICMP6_TIME_EXCEEDED
-						   : reason == REPLY_TOO_BIG ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE;
+		     : reason == REPLY_TOO_BIG	   ? ICMP6_TOO_BIG
+						   : ICMP6_UNREACHABLE;
 	icmp->code = reason == REPLY_PORT_UNREACHABLE ? 4 : 0;
 	icmp->info = bpf_htonl(mtu);
 }
@@ -79,8 +80,8 @@ __noinline int reply_icmp4(struct __sk_buff *skb, const struct pkt *p, __u32 rea
 	    bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
 		return VERDICT_DROP;
 	icmp4_kind(&reply.icmp, reason, mtu);
-	reply.icmp.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp,
-						    sizeof(reply.icmp) + sizeof(reply.quote), 0));
+	reply.icmp.check =
+		~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp, sizeof(reply.icmp) + sizeof(reply.quote), 0));
 	reply.ip.version = 4;
 	reply.ip.ihl = 5;
 	reply.ip.tot_len = bpf_htons(sizeof(reply));

@@ -58,7 +58,9 @@ static int udp_socket(void)
 static void answer(int fd, const struct msghdr *from, const struct report *report)
 {
 	struct iovec data = { (void *)report, sizeof(*report) };
-	struct msghdr reply = { .msg_name = from->msg_name, .msg_namelen = from->msg_namelen, .msg_iov = &data, .msg_iovlen = 1 };
+	struct msghdr reply = {
+		.msg_name = from->msg_name, .msg_namelen = from->msg_namelen, .msg_iov = &data, .msg_iovlen = 1
+	};
 
 	if (sendmsg(fd, &reply, 0) < 0)
 		perror("answer");
@@ -181,8 +183,8 @@ static int sender(const char *address, int port, int ms, int flows, int payload)
 		fprintf(stderr, "the sink did not report\n");
 		return 1;
 	}
-	printf("{\"sent\":%llu,\"sendSeconds\":%.6f,\"received\":%llu,\"receiveSeconds\":%.6f}\n", (unsigned long long)sent,
-	       (end - begin) / 1e9, (unsigned long long)report.packets, report.ns / 1e9);
+	printf("{\"sent\":%llu,\"sendSeconds\":%.6f,\"received\":%llu,\"receiveSeconds\":%.6f}\n",
+	       (unsigned long long)sent, (end - begin) / 1e9, (unsigned long long)report.packets, report.ns / 1e9);
 	return 0;
 }
 
@@ -192,7 +194,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && !strcmp(argv[1], "sink"))
 		sink(atoi(argv[2]));
-	if (argc >= 5 && !strcmp(argv[1], "send") && flows > 0 && flows <= MAX_FLOWS && payload > 1 && payload <= MAX_PAYLOAD)
+	if (argc >= 5 && !strcmp(argv[1], "send") && flows > 0 && flows <= MAX_FLOWS && payload > 1 &&
+	    payload <= MAX_PAYLOAD)
 		return sender(argv[2], atoi(argv[3]), atoi(argv[4]), flows, payload);
 	fprintf(stderr, "usage: udp-blast sink PORT | udp-blast send ADDRESS PORT MS [FLOWS [PAYLOAD]]\n");
 	return 2;
