@@ -13,10 +13,15 @@ enum reply_reason {
 };
 
 #define REPLY_TTL 64
-/* What is quoted of the offending packet: its IP header and eight bytes (RFC 792; RFC 4443 asks for more, this much is
- * what a receiver needs to find the connection). */
-#define QUOTE4 (sizeof(struct iphdr) + 8)
-#define QUOTE6 (sizeof(struct ipv6hdr) + 8)
+/*
+ * What is quoted of the offending packet: its IP header and eight bytes (RFC 792), for TCP the header without options.
+ * That much a receiver needs to find the connection, and a packet whose checksum the device has yet to finish cannot be
+ * cut shorter than its checksum field.
+ */
+#define QUOTE_L4_TCP sizeof(struct tcphdr)
+#define QUOTE_L4 8
+#define QUOTE4_MAX (sizeof(struct iphdr) + QUOTE_L4_TCP)
+#define QUOTE6_MAX (sizeof(struct ipv6hdr) + QUOTE_L4_TCP)
 
 struct icmp_header {
 	__u8 type;
@@ -28,13 +33,13 @@ struct icmp_header {
 struct reply4 {
 	struct iphdr ip;
 	struct icmp_header icmp;
-	__u8 quote[QUOTE4];
+	__u8 quote[QUOTE4_MAX];
 };
 
 struct reply6 {
 	struct ipv6hdr ip;
 	struct icmp_header icmp;
-	__u8 quote[QUOTE6];
+	__u8 quote[QUOTE6_MAX];
 };
 
 static __always_inline int send_back(struct __sk_buff *skb)
@@ -67,30 +72,52 @@ static __always_inline void icmp6_kind(struct icmp_header *icmp, __u32 reason, _
 	icmp->info = bpf_htonl(mtu);
 }
 
+/*
+ * What finishing an unfinished checksum will change in the quoted L4 header, as a difference for the checksum over the
+ * quote: where the device or the kernel finishes it, the ICMP checksum has to be right for the result; where nobody does
+ * (veth, virtual machines), nobody checks either.
+ */
+static __always_inline __u16 unfinished_quote(struct __sk_buff *skb, __u8 proto, const __u8 *l4, __u32 size)
+{
+	__u32 check_off = proto == IPPROTO_TCP ? 16 : 6;
+	__u16 seed, finished;
+
+	if (!cfg_kern_ctx || checksum_state(skb) != CHECKSUM_PARTIAL)
+		return 0;
+	seed = *(__u16 *)(l4 + check_off);
+	finished = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)l4, size, 0));
+	return csum_fold((__u16)~seed + (__u32)finished);
+}
+
 __noinline int reply_icmp4(struct __sk_buff *skb, const struct pkt *p, __u32 reason, __u32 mtu)
 {
 	struct reply4 reply = {};
 	__u32 header = sizeof(reply.ip) + sizeof(reply.icmp);
+	__u32 l4_size, quote_size;
+	__u16 unfinished;
 
 	/* With IP options the quote would be longer than what is built here. */
 	if (!p || p->l4_off != ETH_HLEN + sizeof(struct iphdr))
 		return VERDICT_DROP;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, sizeof(reply.quote)) ||
-	    bpf_skb_change_tail(skb, ETH_HLEN + sizeof(reply.quote), 0) ||
-	    bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
+	l4_size = p->key.proto == IPPROTO_TCP ? QUOTE_L4_TCP : QUOTE_L4;
+	quote_size = sizeof(struct iphdr) + l4_size;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
+		return VERDICT_DROP;
+	unfinished = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct iphdr), l4_size);
+	if (bpf_skb_change_tail(skb, ETH_HLEN + quote_size, 0) || bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
 		return VERDICT_DROP;
 	icmp4_kind(&reply.icmp, reason, mtu);
 	reply.icmp.check =
-		~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp, sizeof(reply.icmp) + sizeof(reply.quote), 0));
+		~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp, sizeof(reply.icmp) + quote_size, unfinished));
 	reply.ip.version = 4;
 	reply.ip.ihl = 5;
-	reply.ip.tot_len = bpf_htons(sizeof(reply));
+	reply.ip.tot_len = bpf_htons(header + quote_size);
 	reply.ip.ttl = REPLY_TTL;
 	reply.ip.protocol = IPPROTO_ICMP;
 	reply.ip.saddr = p->key.daddr.w[3];
 	reply.ip.daddr = p->key.saddr.w[3];
 	reply.ip.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&reply.ip, sizeof(reply.ip), 0));
-	if (bpf_skb_store_bytes(skb, ETH_HLEN, &reply, sizeof(reply), 0))
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &reply, header + quote_size, 0))
 		return VERDICT_DROP;
 	return send_back(skb);
 }
@@ -99,29 +126,32 @@ __noinline int reply_icmp6(struct __sk_buff *skb, const struct pkt *p, __u32 rea
 {
 	struct reply6 reply = {};
 	__u32 header = sizeof(reply.ip) + sizeof(reply.icmp);
+	__u32 l4_size, quote_size, sum;
 	__be32 pseudo[2];
-	__u32 sum;
 
 	if (!p || p->l4_off != ETH_HLEN + sizeof(struct ipv6hdr))
 		return VERDICT_DROP;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, sizeof(reply.quote)) ||
-	    bpf_skb_change_tail(skb, ETH_HLEN + sizeof(reply.quote), 0) ||
-	    bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
+	l4_size = p->key.proto == IPPROTO_TCP ? QUOTE_L4_TCP : QUOTE_L4;
+	quote_size = sizeof(struct ipv6hdr) + l4_size;
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
+		return VERDICT_DROP;
+	sum = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct ipv6hdr), l4_size);
+	if (bpf_skb_change_tail(skb, ETH_HLEN + quote_size, 0) || bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
 		return VERDICT_DROP;
 	icmp6_kind(&reply.icmp, reason, mtu);
 	reply.ip.version = 6;
-	reply.ip.payload_len = bpf_htons(sizeof(reply.icmp) + sizeof(reply.quote));
+	reply.ip.payload_len = bpf_htons(sizeof(reply.icmp) + quote_size);
 	reply.ip.nexthdr = IPPROTO_ICMPV6;
 	reply.ip.hop_limit = REPLY_TTL;
 	__builtin_memcpy(&reply.ip.saddr, &p->key.daddr, sizeof(reply.ip.saddr));
 	__builtin_memcpy(&reply.ip.daddr, &p->key.saddr, sizeof(reply.ip.daddr));
-	pseudo[0] = bpf_htonl(sizeof(reply.icmp) + sizeof(reply.quote));
+	pseudo[0] = bpf_htonl(sizeof(reply.icmp) + quote_size);
 	pseudo[1] = bpf_htonl(IPPROTO_ICMPV6);
-	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), 0);
+	sum = bpf_csum_diff(NULL, 0, pseudo, sizeof(pseudo), sum);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&reply.ip.saddr, 32, sum);
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp, sizeof(reply.icmp) + sizeof(reply.quote), sum);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&reply.icmp, sizeof(reply.icmp) + quote_size, sum);
 	reply.icmp.check = ~csum_fold(sum);
-	if (bpf_skb_store_bytes(skb, ETH_HLEN, &reply, sizeof(reply), 0))
+	if (bpf_skb_store_bytes(skb, ETH_HLEN, &reply, header + quote_size, 0))
 		return VERDICT_DROP;
 	return send_back(skb);
 }
