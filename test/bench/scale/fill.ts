@@ -32,8 +32,10 @@ export interface WalkResult {
   readonly longestSliceMs: number;
 }
 
-/** Elements per read(2). */
+/** Bytes per read(2), as the daemon reads. */
 const SLICE = 4096;
+/** WALK_ELEMENTS_PER_BYTE of the program. */
+const ELEMENTS_PER_BYTE = 4;
 const WALKS = 5;
 
 function walkTable(program: number, map: number): WalkResult {
@@ -49,7 +51,7 @@ function walkTable(program: number, map: number): WalkResult {
 function walkOnce(fd: number, buffer: Buffer): { entries: number; slices: number[] } {
   const slices: number[] = [];
   let entries = 0;
-  for (let got = -1; got !== 0; entries += got) {
+  for (let got = -1; got !== 0; entries += got * ELEMENTS_PER_BYTE) {
     const before = process.cpuUsage();
     got = readSync(fd, buffer);
     const used = process.cpuUsage(before);
