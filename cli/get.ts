@@ -12,6 +12,9 @@ import { type Output, printLine, type Terminal } from './terminal.js';
 /** Lines written at once: fewer are slow, all of them are one huge string. */
 const LINES_PER_WRITE = 2000;
 
+const OPEN_BRACE = 0x7b;
+const NEWLINE = 0x0a;
+
 export interface Session {
   readonly terminal: Terminal;
   readonly client: Client;
@@ -25,7 +28,7 @@ export async function runGet(session: Session, spec: CommandSpec, flags: Flags):
   const { get } = spec;
   const { client, terminal, output } = session;
   const rendered = get === undefined && output !== 'json' && output !== 'yaml';
-  const path = rendered ? renderedPath(spec, output) : pathOf(spec, flags);
+  const path = rendered ? renderedPath(spec, output) : pathOf(spec, flags, output);
   const response = await client.open('GET', path);
   if (response.statusCode !== 200) {
     const text = await client.read('GET', path, response);
@@ -46,8 +49,9 @@ export async function runGet(session: Session, spec: CommandSpec, flags: Flags):
   }
 }
 
-function pathOf({ path, get }: CommandSpec, flags: Flags): string {
+function pathOf({ path, get }: CommandSpec, flags: Flags, output: Output): string {
   const query = new URLSearchParams(get?.query?.(flags) ?? {});
+  if (get?.indents && output === 'json') query.set('indent', '4');
   return `${get?.path ?? `${path}/all`}${query.size > 0 ? `?${query}` : ''}`;
 }
 
@@ -86,9 +90,19 @@ async function showList(session: Session, spec: CommandSpec, response: Readable,
   else await printYaml(session, yamlDocuments(spec, entries));
 }
 
-/** The daemon's JSON as it is, indented on the way. */
+/** The daemon's JSON as it is: indented on the way, unless the daemon has done so itself. */
 async function indented({ terminal }: Session, response: Readable): Promise<void> {
-  await pipeline(response, new JsonIndent(), terminal.stdout, { end: false });
+  if (await isIndented(response)) await pipeline(response, terminal.stdout, { end: false });
+  else await pipeline(response, new JsonIndent(), terminal.stdout, { end: false });
+}
+
+/** Tells by the line break behind the first brace. */
+async function isIndented(response: Readable): Promise<boolean> {
+  if (response.readableLength === 0 && !response.readableEnded) await once(response, 'readable');
+  const start = response.read() as Buffer | null;
+  if (start === null) return false;
+  response.unshift(start);
+  return start[0] === OPEN_BRACE && start[1] === NEWLINE;
 }
 
 /** What `apply -f` can read back, where the object can be created; the list as it is where not. */

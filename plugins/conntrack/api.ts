@@ -10,9 +10,10 @@ export function listOperation(lister: FlowLister): OperationSpec {
   return {
     method: 'GET',
     path,
-    summary: 'List flows, one entry per direction; narrow by servName, protocol, sourceIP, destinationIP',
+    summary:
+      'List flows, one entry per direction; narrow by servName, protocol, sourceIP, destinationIP; indent=4 for people',
     access: 'read',
-    handle: ({ query }): StreamReply => ({ stream: listFlows(lister, parseFilter(query)) }),
+    handle: ({ query }): StreamReply => ({ stream: listFlows(lister, parseFilter(query), query.indent === '4') }),
   };
 }
 

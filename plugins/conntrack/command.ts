@@ -26,6 +26,7 @@ export const command: CommandSpec = {
     summary: 'Get a Conntrack',
     long: 'It shows connection track information',
     flags: [SERVICE],
+    indents: true,
     query: (flags): Record<string, string> => (flags.servName ? { servName: String(flags.servName) } : {}),
     filter: (flow: Flow, flags) => !flags.servName || flow.servName === flags.servName,
     sortKey: (flow: Flow) =>

@@ -61,26 +61,40 @@ export interface FormatTask {
   /** Names of the services that occur in the batch. */
   readonly serviceNames: ReadonlyMap<number, string>;
   readonly filter: FlowFilter;
+  readonly indented?: boolean;
 }
 
 /** Shown when a flow belongs to no named service. */
 export const NO_SERVICE = '-';
 
-const text = {
-  destination: asBytes('{"destinationIP":"'),
-  source: asBytes('","sourceIP":"'),
-  destinationPort: asBytes(',"destinationPort":'),
-  sourcePort: asBytes(',"sourcePort":'),
-  protocol: asBytes(',"protocol":"'),
-  state: asBytes('","conntrackState":"'),
-  act: asBytes('","conntrackAct":"'),
-  ident: asBytes('","ident":"0:0"'),
-  packets: asBytes(',"packets":'),
-  bytes: asBytes(',"bytes":'),
-  service: asBytes(',"servName":'),
-  weight: asBytes(':w0'),
-  unknown: asBytes('unk'),
-} as const;
+/** What stands between the values: on one line, or four spaces a level as JSON.stringify would indent the whole list. */
+function layoutOf(indented: boolean) {
+  const next = indented ? ',\n            ' : ',';
+  const colon = indented ? ': ' : ':';
+  return {
+    comma: asBytes(indented ? ',\n' : ','),
+    destination: asBytes(`${indented ? '        {\n            ' : '{'}"destinationIP"${colon}"`),
+    source: asBytes(`"${next}"sourceIP"${colon}"`),
+    destinationPort: asBytes(`${next}"destinationPort"${colon}`),
+    sourcePort: asBytes(`${next}"sourcePort"${colon}`),
+    protocol: asBytes(`${next}"protocol"${colon}"`),
+    state: asBytes(`"${next}"conntrackState"${colon}"`),
+    act: asBytes(`"${next}"conntrackAct"${colon}"`),
+    ident: asBytes(`"${next}"ident"${colon}"0:0"`),
+    packets: asBytes(`${next}"packets"${colon}`),
+    bytes: asBytes(`${next}"bytes"${colon}`),
+    service: asBytes(`${next}"servName"${colon}`),
+    close: asBytes(indented ? '\n        }' : '}'),
+  } as const;
+}
+
+const oneLine = layoutOf(false);
+const indented = layoutOf(true);
+/** Of the batch being written. */
+let text = oneLine;
+
+const weight = asBytes(':w0');
+const unknownState = asBytes('unk');
 
 const acts = {
   forward: { plain: asBytes('dnat-'), full: asBytes('fdnat-'), hairpin: asBytes('hdnat-') },
@@ -97,7 +111,6 @@ const states: ReadonlyMap<number, readonly Uint8Array[]> = new Map([
 const QUOTE = 0x22;
 const COMMA = 0x2c;
 const COLON = 0x3a;
-const CLOSE = 0x7d;
 
 /** Kept between batches, so that its buffer is allocated once per thread. */
 const writer = new JsonWriter();
@@ -108,6 +121,7 @@ export function formatBatch(task: FormatTask): Uint8Array<ArrayBuffer> {
   const batch = { keys, values: task.values, view: viewOf(task.values) };
   const names = new Map([...task.serviceNames].map(([id, name]) => [id, asBytes(JSON.stringify(name || NO_SERVICE))]));
   writer.clear();
+  text = task.indented ? indented : oneLine;
   for (let index = 0; index < count; index++) {
     const key = index * KEY_SIZE;
     const entry = index * ENTRY_SIZE;
@@ -115,7 +129,7 @@ export function formatBatch(task: FormatTask): Uint8Array<ArrayBuffer> {
     if (!isOfService(task, serviceId) || !matches(filter, keys, key)) continue;
     const name = names.get(serviceId) ?? noService;
     writer.reserve(name.length);
-    if (writer.length > 0) writer.byte(COMMA);
+    if (writer.length > 0) writer.text(text.comma);
     writeFlow(batch, key, entry, name);
   }
   return writer.finish();
@@ -168,7 +182,7 @@ function writeFlow(batch: Batch, key: number, entry: number, name: Uint8Array): 
   writeNumber(text.bytes, counterAt(view, entry + ENTRY.bytes));
   writer.text(text.service);
   writer.text(name);
-  writer.byte(CLOSE);
+  writer.text(text.close);
 }
 
 function writeNumber(member: Uint8Array, value: number): void {
@@ -183,7 +197,7 @@ function writeProtocolAndState(protocol: number, state: number): void {
   if (name) writer.text(name);
   else writer.decimal(protocol);
   writer.text(text.state);
-  writer.text(states.get(protocol)?.[state] ?? text.unknown);
+  writer.text(states.get(protocol)?.[state] ?? unknownState);
 }
 
 const protocolBytes = new Map([...PROTOCOL_NAMES].map(([number, name]) => [number, asBytes(name)]));
@@ -207,7 +221,7 @@ function writeAct(values: Uint8Array, entry: number): void {
   }
   writer.byte(COLON);
   writer.decimal(portAt(values, entry + (reply ? ENTRY.nsport : ENTRY.ndport)));
-  writer.text(text.weight);
+  writer.text(weight);
 }
 
 function isTranslated({ keys, values }: Batch, key: number, entry: number): boolean {

@@ -67,6 +67,17 @@ describe('listFlows', () => {
     expect(flows.map((flow) => flow.conntrackState)).toEqual(['closed', 'est', 'est']);
   });
 
+  it.each([0, 1, 3, 2500])('indents as JSON.stringify does, %d entries', async (count) => {
+    const { lister: from } = lister(manyFlows(count), count > 1 ? guideConnection(7) : []);
+    const decoder = new TextDecoder();
+    let text = '';
+    for await (const chunk of listFlows(from, {}, true)) {
+      text += typeof chunk === 'string' ? chunk : decoder.decode(chunk);
+    }
+    expect(text).toBe(`${JSON.stringify(JSON.parse(text), null, 4)}\n`);
+    expect(JSON.parse(text).ctAttr).toEqual(await read(from));
+  });
+
   it('filters, leaving no stray commas', async () => {
     const { lister: from } = lister(manyFlows(3000), guideConnection(9), 1500);
     expect(await read(from, { serviceName: '-' })).toHaveLength(2);

@@ -21,24 +21,34 @@ const INLINE_ENTRIES = 1024;
 const LOOKUPS_PER_TURN = 512;
 
 /**
- * The JSON list of all flows the filter keeps, as it is produced. The half-open table comes first: a flow that is
+ * The JSON list of all flows the filter keeps, as it is produced; indented by four spaces a level when asked. The half-open table comes first: a flow that is
  * confirmed meanwhile is then at worst listed twice, never missed.
  */
-export async function* listFlows(lister: FlowLister, filter: FlowFilter): AsyncGenerator<Uint8Array | string> {
-  yield '{"ctAttr":[';
-  let separator = '';
-  for await (const objects of inOrder(formatTasks(lister, filter), BATCHES_AHEAD)) {
+export async function* listFlows(
+  lister: FlowLister,
+  filter: FlowFilter,
+  indented = false,
+): AsyncGenerator<Uint8Array | string> {
+  yield indented ? '{\n    "ctAttr": [' : '{"ctAttr":[';
+  let isEmpty = true;
+  for await (const objects of inOrder(formatTasks(lister, filter, indented), BATCHES_AHEAD)) {
     if (objects.length === 0) continue;
-    if (separator !== '') yield separator;
+    if (!isEmpty) yield ',';
+    if (indented) yield '\n';
     yield objects;
-    separator = ',';
+    isEmpty = false;
   }
-  yield ']}\n';
+  if (indented) yield isEmpty ? ']\n}\n' : '\n    ]\n}\n';
+  else yield ']}\n';
 }
 
-async function* formatTasks(lister: FlowLister, filter: FlowFilter): AsyncGenerator<() => Promise<Uint8Array>> {
+async function* formatTasks(
+  lister: FlowLister,
+  filter: FlowFilter,
+  indented: boolean,
+): AsyncGenerator<() => Promise<Uint8Array>> {
   for await (const batch of batches(lister)) {
-    const task = { ...batch, serviceNames: namesIn(batch, lister), filter };
+    const task = { ...batch, serviceNames: namesIn(batch, lister), filter, indented };
     yield batch.count <= INLINE_ENTRIES ? async () => formatBatch(task) : () => formatInWorker(lister.workers, task);
     await nextTurn();
   }

@@ -61,6 +61,8 @@ export interface GetCommand {
   filter?(entry: never, flags: Readonly<Record<string, FlagValue>>): boolean;
   /** Query parameters the daemon narrows its answer by. */
   query?(flags: Readonly<Record<string, FlagValue>>): Readonly<Record<string, string>>;
+  /** The daemon indents its JSON itself when asked with `indent=4`: for lists of millions. */
+  readonly indents?: boolean;
   /** GET path when it is not `<path>/all`. */
   readonly path?: string;
   /** The reply is one object instead of an enveloped list. */
