@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test level.
 #   scripts/test.sh              all levels
-#   scripts/test.sh LEVEL...     these only: check unit unit-24 conformance kernel bpf bpf-newer bpf-fallback integration readme
+#   scripts/test.sh LEVEL...     these only (all_levels below)
 # Last line: `N passed, N failed`. In CI (CI=true) a skipped test is a failed one.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
