@@ -38,10 +38,39 @@ enum ct_icmp_state {
 	CT_ICMP_REDIRECT,
 };
 
+/* By the chunk that took the association there; a flow is one of its paths. */
+enum ct_sctp_state {
+	CT_SCTP_CLOSED,
+	CT_SCTP_INIT,
+	CT_SCTP_INIT_ACK,
+	CT_SCTP_COOKIE_ECHO,
+	CT_SCTP_COOKIE_ECHO_RESP,
+	CT_SCTP_PRE_EST,
+	CT_SCTP_EST,
+	CT_SCTP_SHUT,
+	CT_SCTP_SHUT_ACK,
+	CT_SCTP_SHUT_COMPLETE,
+	CT_SCTP_ABORT,
+	CT_SCTP_ERR,
+};
+
 enum ct_nat {
 	CT_NAT_DNAT,	/* destination only */
 	CT_NAT_FULL,	/* source too: onearm, fullnat */
 	CT_NAT_HAIRPIN, /* the client is the endpoint: it sees the service as its peer */
+	CT_NAT_DSR,	/* packets go to the endpoint as they are, answers do not come through here */
+};
+
+/*
+ * What a packet of the flow needs besides new addresses, ports and MAC addresses. None of it is on the fast path: an
+ * entry with any of these goes another way (stages/special.h).
+ */
+enum ct_special {
+	CT_SPECIAL_DSR = 1 << 0,    /* addresses and ports stay: nsaddr is the tunnel's source, ndaddr the endpoint */
+	CT_SPECIAL_TUNNEL = 1 << 1, /* with DSR: the packet goes inside another from nsaddr to ndaddr */
+	CT_SPECIAL_FAMILY = 1 << 2, /* IPv6 becomes IPv4 or the other way round */
+	CT_SPECIAL_PPV2 = 1 << 3,   /* the client's bytes begin with a header of ours: sequence numbers are shifted */
+	CT_SPECIAL_SCTP = 1 << 4,   /* the checksum is a CRC, addresses are in chunks too */
 };
 
 enum ct_flags {
@@ -50,6 +79,9 @@ enum ct_flags {
 	CT_FIN_SEEN = 1 << 2,	/* this direction has sent FIN */
 	CT_PENDING = 1 << 3,	/* not confirmed by both sides yet */
 	CT_EVICTABLE = 1 << 4,	/* lives in ct_new */
+	CT_ONE_WAY = 1 << 5,	/* there is no entry for the other direction */
+	CT_PATH = 1 << 6,	/* another path of an SCTP association: its first flow is the one that counts */
+	CT_IDLE_TIMER = 1 << 7, /* ct_idle has a timer for it */
 };
 
 /* How packets of a flow leave. */
@@ -97,7 +129,8 @@ struct ct_entry {
 	 */
 	__u32 tcp_ack;
 	__u8 tcp_wscale; /* shift of the windows this direction offers, 0 when not agreed */
-	__u8 pad[3];
+	__u8 special;	 /* enum ct_special */
+	__u8 pad[2];
 };
 
 #define RESOLVE_SHIFT 8
@@ -149,6 +182,7 @@ struct ct_pass {
 	__u32 expired;
 	__u32 now;	     /* ticks the pass began, set by the daemon; 0: each element asks the clock */
 	__u32 closing_ticks; /* how long closed TCP flows linger, set by the daemon; 0: as long as others in passing */
+	__u32 cut;	     /* set by the daemon: flows of endpoints with LB_EP_CUT end too */
 };
 
 struct {
@@ -157,6 +191,51 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ct_pass);
 } ct_pass SEC(".maps");
+
+/*
+ * A TCP flow that was ended while it was open: both ends have to be told (the daemon sends the resets). Sequence
+ * numbers are what each side expects next, in host byte order, as that side counts.
+ */
+struct ct_reset_event {
+	struct ct_key key;     /* the client's packets as they arrive */
+	struct ip_addr nsaddr; /* and as the endpoint sees them */
+	struct ip_addr ndaddr;
+	__be16 nsport;
+	__be16 ndport;
+	__u32 client_seq;
+	__u32 endpoint_seq;
+	__u32 service_id;
+	__u32 special; /* of the client's entry */
+	__u8 reason;   /* enum ct_reset_reason */
+	__u8 one_way;  /* DSR: what the endpoint expects is not known */
+	__u8 pad[6];
+};
+
+enum ct_reset_reason {
+	CT_RESET_IDLE = 1,
+	CT_RESET_CUT = 2,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4194304);
+} ct_reset SEC(".maps");
+
+/*
+ * Flows that are to end to the second: established ones of services with an idle time of their own. The key is that of
+ * the client's direction. The timer looks whether the flow was idle all the time, and goes on for the rest otherwise.
+ */
+struct ct_idle {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1048576);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ct_key);
+	__type(value, struct ct_idle);
+} ct_idle SEC(".maps");
 
 static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct ct_key *key,
 					   const struct ct_entry *entry)

@@ -29,11 +29,37 @@ export const CtIcmpState = {
   CT_ICMP_REDIRECT: 5,
 } as const;
 
+/** C: enum ct_sctp_state */
+export const CtSctpState = {
+  CT_SCTP_CLOSED: 0,
+  CT_SCTP_INIT: 1,
+  CT_SCTP_INIT_ACK: 2,
+  CT_SCTP_COOKIE_ECHO: 3,
+  CT_SCTP_COOKIE_ECHO_RESP: 4,
+  CT_SCTP_PRE_EST: 5,
+  CT_SCTP_EST: 6,
+  CT_SCTP_SHUT: 7,
+  CT_SCTP_SHUT_ACK: 8,
+  CT_SCTP_SHUT_COMPLETE: 9,
+  CT_SCTP_ABORT: 10,
+  CT_SCTP_ERR: 11,
+} as const;
+
 /** C: enum ct_nat */
 export const CtNat = {
   CT_NAT_DNAT: 0,
   CT_NAT_FULL: 1,
   CT_NAT_HAIRPIN: 2,
+  CT_NAT_DSR: 3,
+} as const;
+
+/** C: enum ct_special */
+export const CtSpecial = {
+  CT_SPECIAL_DSR: 1,
+  CT_SPECIAL_TUNNEL: 2,
+  CT_SPECIAL_FAMILY: 4,
+  CT_SPECIAL_PPV2: 8,
+  CT_SPECIAL_SCTP: 16,
 } as const;
 
 /** C: enum ct_flags */
@@ -43,6 +69,9 @@ export const CtFlags = {
   CT_FIN_SEEN: 4,
   CT_PENDING: 8,
   CT_EVICTABLE: 16,
+  CT_ONE_WAY: 32,
+  CT_PATH: 64,
+  CT_IDLE_TIMER: 128,
 } as const;
 
 /** C: enum ct_way */
@@ -54,6 +83,12 @@ export const CtWay = {
   CT_WAY_STACK: 4,
   CT_WAY_LOCAL: 5,
   CT_WAY_LOOPBACK: 6,
+} as const;
+
+/** C: enum ct_reset_reason */
+export const CtResetReason = {
+  CT_RESET_IDLE: 1,
+  CT_RESET_CUT: 2,
 } as const;
 
 /** C: struct ct_key */
@@ -113,6 +148,7 @@ export interface CtEntry {
   serviceId: number;
   tcpAck: number;
   tcpWscale: number;
+  special: number;
 }
 export const ctEntry: Codec<CtEntry> = struct(
   {
@@ -140,6 +176,7 @@ export const ctEntry: Codec<CtEntry> = struct(
     serviceId: u32,
     tcpAck: u32,
     tcpWscale: u8,
+    special: u8,
   },
   {
     size: 104,
@@ -168,6 +205,7 @@ export const ctEntry: Codec<CtEntry> = struct(
       serviceId: 92,
       tcpAck: 96,
       tcpWscale: 100,
+      special: 101,
     },
   },
 );
@@ -197,6 +235,7 @@ export interface CtPass {
   expired: number;
   now: number;
   closingTicks: number;
+  cut: number;
 }
 export const ctPass: Codec<CtPass> = struct(
   {
@@ -204,14 +243,78 @@ export const ctPass: Codec<CtPass> = struct(
     expired: u32,
     now: u32,
     closingTicks: u32,
+    cut: u32,
   },
   {
-    size: 16,
+    size: 20,
     offsets: {
       seen: 0,
       expired: 4,
       now: 8,
       closingTicks: 12,
+      cut: 16,
+    },
+  },
+);
+
+/** C: struct ct_idle */
+export interface CtIdle {
+  timer: BpfTimer;
+}
+export const ctIdle: Codec<CtIdle> = struct(
+  {
+    timer: bpfTimer,
+  },
+  {
+    size: 16,
+    offsets: {
+      timer: 0,
+    },
+  },
+);
+
+/** C: struct ct_reset_event */
+export interface CtResetEvent {
+  key: CtKey;
+  nsaddr: string;
+  ndaddr: string;
+  nsport: number;
+  ndport: number;
+  clientSeq: number;
+  endpointSeq: number;
+  serviceId: number;
+  special: number;
+  reason: number;
+  oneWay: number;
+}
+export const ctResetEvent: Codec<CtResetEvent> = struct(
+  {
+    key: ctKey,
+    nsaddr: ipAddress,
+    ndaddr: ipAddress,
+    nsport: be16,
+    ndport: be16,
+    clientSeq: u32,
+    endpointSeq: u32,
+    serviceId: u32,
+    special: u32,
+    reason: u8,
+    oneWay: u8,
+  },
+  {
+    size: 100,
+    offsets: {
+      key: 0,
+      nsaddr: 40,
+      ndaddr: 56,
+      nsport: 72,
+      ndport: 74,
+      clientSeq: 76,
+      endpointSeq: 80,
+      serviceId: 84,
+      special: 88,
+      reason: 92,
+      oneWay: 93,
     },
   },
 );

@@ -1,5 +1,5 @@
 // Generated from the C headers by scripts/generate-layout.mjs. Do not edit: run `npm run layout`.
-import { type Codec, be16, ipAddress, u32, u64, u8, struct } from '@loxilb/sdk';
+import { type Codec, array, be16, ipAddress, u16, u32, u64, u8, struct } from '@loxilb/sdk';
 
 /** C: enum lb_select */
 export const LbSelect = {
@@ -8,6 +8,35 @@ export const LbSelect = {
   LB_SELECT_PRIORITY: 2,
   LB_SELECT_PERSIST: 3,
   LB_SELECT_LC: 4,
+} as const;
+
+/** C: enum lb_mode */
+export const LbMode = {
+  LB_MODE_DEFAULT: 0,
+  LB_MODE_ONEARM: 1,
+  LB_MODE_FULLNAT: 2,
+  LB_MODE_DSR: 3,
+  LB_MODE_HOSTONEARM: 5,
+} as const;
+
+/** C: enum lb_service_flags */
+export const LbServiceFlags = {
+  LB_SERVICE_SOURCES: 1,
+  LB_SERVICE_PPV2: 2,
+  LB_SERVICE_MULTIHOME: 4,
+} as const;
+
+/** C: enum lb_control_flags */
+export const LbControlFlags = {
+  LB_HAS_RANGES: 1,
+} as const;
+
+/** C: enum lb_endpoint_flags */
+export const LbEndpointFlags = {
+  LB_EP_TUNNEL: 1,
+  LB_EP_PORT_SHIFT: 2,
+  LB_EP_CUT: 4,
+  LB_EP_RESET: 8,
 } as const;
 
 /** C: struct lb_service_key */
@@ -43,6 +72,8 @@ export interface LbService {
   affinityTicks: number;
   select: number;
   mode: number;
+  flags: number;
+  port: number;
 }
 export const lbService: Codec<LbService> = struct(
   {
@@ -52,9 +83,11 @@ export const lbService: Codec<LbService> = struct(
     affinityTicks: u32,
     select: u8,
     mode: u8,
+    flags: u16,
+    port: be16,
   },
   {
-    size: 20,
+    size: 24,
     offsets: {
       serviceId: 0,
       slotBase: 4,
@@ -62,6 +95,109 @@ export const lbService: Codec<LbService> = struct(
       affinityTicks: 12,
       select: 16,
       mode: 17,
+      flags: 18,
+      port: 20,
+    },
+  },
+);
+
+/** C: struct lb_range_key */
+export interface LbRangeKey {
+  prefixlen: number;
+  mark: number;
+  addr: string;
+  proto: number;
+  port: number;
+}
+export const lbRangeKey: Codec<LbRangeKey> = struct(
+  {
+    prefixlen: u32,
+    mark: u32,
+    addr: ipAddress,
+    proto: u8,
+    port: be16,
+  },
+  {
+    size: 28,
+    offsets: {
+      prefixlen: 0,
+      mark: 4,
+      addr: 8,
+      proto: 24,
+      port: 26,
+    },
+  },
+);
+
+/** C: struct lb_control */
+export interface LbControl {
+  flags: number;
+}
+export const lbControl: Codec<LbControl> = struct(
+  {
+    flags: u32,
+  },
+  {
+    size: 4,
+    offsets: {
+      flags: 0,
+    },
+  },
+);
+
+/** C: struct lb_source_key */
+export interface LbSourceKey {
+  prefixlen: number;
+  serviceId: number;
+  addr: string;
+}
+export const lbSourceKey: Codec<LbSourceKey> = struct(
+  {
+    prefixlen: u32,
+    serviceId: u32,
+    addr: ipAddress,
+  },
+  {
+    size: 24,
+    offsets: {
+      prefixlen: 0,
+      serviceId: 4,
+      addr: 8,
+    },
+  },
+);
+
+/** C: struct lb_source */
+export interface LbSource {
+  allow: number;
+}
+export const lbSource: Codec<LbSource> = struct(
+  {
+    allow: u32,
+  },
+  {
+    size: 4,
+    offsets: {
+      allow: 0,
+    },
+  },
+);
+
+/** C: struct lb_sctp_vips */
+export interface LbSctpVips {
+  count: number;
+  addr: string[];
+}
+export const lbSctpVips: Codec<LbSctpVips> = struct(
+  {
+    count: u32,
+    addr: array(ipAddress, 8),
+  },
+  {
+    size: 144,
+    offsets: {
+      count: 0,
+      addr: 16,
     },
   },
 );
@@ -71,12 +207,14 @@ export interface LbServiceState {
   cursor: number;
   idleTicks: number;
   alive: number;
+  reset: number;
 }
 export const lbServiceState: Codec<LbServiceState> = struct(
   {
     cursor: u32,
     idleTicks: u32,
     alive: u32,
+    reset: u32,
   },
   {
     size: 16,
@@ -84,6 +222,7 @@ export const lbServiceState: Codec<LbServiceState> = struct(
       cursor: 0,
       idleTicks: 4,
       alive: 8,
+      reset: 12,
     },
   },
 );
@@ -111,8 +250,10 @@ export interface LbEndpoint {
   self: string;
   port: number;
   active: number;
+  flags: number;
   serviceId: number;
   weight: number;
+  ports: number;
 }
 export const lbEndpoint: Codec<LbEndpoint> = struct(
   {
@@ -121,19 +262,23 @@ export const lbEndpoint: Codec<LbEndpoint> = struct(
     self: ipAddress,
     port: be16,
     active: u8,
+    flags: u8,
     serviceId: u32,
     weight: u32,
+    ports: u16,
   },
   {
-    size: 60,
+    size: 64,
     offsets: {
       addr: 0,
       source: 16,
       self: 32,
       port: 48,
       active: 50,
+      flags: 51,
       serviceId: 52,
       weight: 56,
+      ports: 60,
     },
   },
 );
