@@ -206,6 +206,8 @@ function codecOf(layout, id) {
       return scalar('u32', 'number');
     case 'struct':
       if (type.name === 'ip_addr') return scalar('ipAddress', 'string');
+      // The kernel's own: user space reads zeroes and may not write.
+      if (type.name === 'bpf_timer') return { codec: `bytes(${type.size})`, type: 'Uint8Array', imports: ['bytes'] };
       return { codec: camel(type.name), type: pascal(type.name), imports: [] };
     case 'array': {
       const element = codecOf(layout, type.element);

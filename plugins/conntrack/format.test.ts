@@ -47,7 +47,7 @@ describe('formatBatch', () => {
     expect(CtTcpState).toMatchObject({ CT_TCP_FINI: 4, CT_TCP_CLOSED_WAIT: 5, CT_TCP_ERR: 6 });
     expect(CtUdpState).toEqual({ CT_UDP_CLOSED: 0, CT_UDP_UNI: 1, CT_UDP_EST: 2 });
     expect(Object.values(CtIcmpState)).toEqual([0, 1, 2, 3, 4, 5]);
-    expect(CtNat).toEqual({ CT_NAT_DNAT: 0, CT_NAT_FULL: 1, CT_NAT_HAIRPIN: 2 });
+    expect(CtNat).toEqual({ CT_NAT_DNAT: 0, CT_NAT_FULL: 1, CT_NAT_HAIRPIN: 2, CT_NAT_DSR: 3 });
     expect(CtFlags.CT_REPLY).toBe(1);
   });
 

@@ -22,7 +22,11 @@ export default definePlugin({
     let nameOf: (serviceId: number) => string | undefined = () => undefined;
 
     const scheduler: PassScheduler = new PassScheduler({
-      run: () => runPass(ctx.dataplane, pass, closingTicks(scheduler.last ? entriesLeft(scheduler.last) : 0)),
+      run: (cut) =>
+        runPass(ctx.dataplane, pass, {
+          closingTicks: closingTicks(scheduler.last ? entriesLeft(scheduler.last) : 0),
+          cut,
+        }),
       flowsCreated: () => readEvent(counters, 'created'),
       intervalMs: ctx.config.passIntervalMs,
       log: ctx.log,
@@ -39,6 +43,7 @@ export default definePlugin({
     ctx.provide(CONNTRACK, {
       // Their owner has marked the services dead: any pass ends their flows.
       purgeServices: (serviceIds) => (serviceIds.length === 0 ? Promise.resolve() : scheduler.request()),
+      cutEndpoints: (endpointIds) => (endpointIds.length === 0 ? Promise.resolve() : scheduler.requestCut()),
       setServiceNames(name) {
         nameOf = name;
       },

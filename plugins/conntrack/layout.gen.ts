@@ -259,11 +259,11 @@ export const ctPass: Codec<CtPass> = struct(
 
 /** C: struct ct_idle */
 export interface CtIdle {
-  timer: BpfTimer;
+  timer: Uint8Array;
 }
 export const ctIdle: Codec<CtIdle> = struct(
   {
-    timer: bpfTimer,
+    timer: bytes(16),
   },
   {
     size: 16,

@@ -6,9 +6,10 @@ import { PassScheduler } from './pass-scheduler.js';
 const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() } satisfies Logger;
 
 function scheduler(options: { durationMs?: number; entries?: number } = {}) {
-  const state = { passes: 0, created: 0n, entries: options.entries ?? 0, fails: false };
+  const state = { passes: 0, cuts: [] as boolean[], created: 0n, entries: options.entries ?? 0, fails: false };
   const durationMs = options.durationMs ?? 10;
-  const run = async (): Promise<PassResult> => {
+  const run = async (cut: boolean): Promise<PassResult> => {
+    state.cuts.push(cut);
     await new Promise((resolve) => setTimeout(resolve, durationMs));
     state.passes++;
     if (state.fails) throw new Error('walk failed');
@@ -59,6 +60,17 @@ describe('PassScheduler', () => {
     await vi.advanceTimersByTimeAsync(10);
     await Promise.all(during);
     expect(state.passes).toBe(2);
+  });
+
+  it('cuts in the pass that begins after it was asked, and in no other', async () => {
+    const { state, passes } = scheduler({ entries: 5 });
+    const asked = [passes.request(), passes.requestCut(), passes.request()];
+    await vi.advanceTimersByTimeAsync(20);
+    await Promise.all(asked);
+    const later = passes.request();
+    await vi.advanceTimersByTimeAsync(10);
+    await later;
+    expect(state.cuts).toEqual([false, true, false]);
   });
 
   it('answers a request at once when there is nothing to expire', async () => {

@@ -2,7 +2,8 @@ import type { Logger } from '@loxilb/sdk';
 import { entriesLeft, type PassResult } from './pass.js';
 
 export interface PassSchedulerOptions {
-  run(): Promise<PassResult>;
+  /** `cut`: flows of endpoints marked to be cut end too. */
+  run(cut: boolean): Promise<PassResult>;
   /** Flows created since the maps were made. */
   flowsCreated(): bigint;
   readonly intervalMs: number;
@@ -27,6 +28,7 @@ export class PassScheduler {
   #last: PassResult | undefined;
   #createdAtLast: bigint | undefined;
   #emptyPasses = 0;
+  #cutsNext = false;
   #isStopped = false;
 
   constructor(options: PassSchedulerOptions) {
@@ -70,6 +72,12 @@ export class PassScheduler {
     return this.#waiting;
   }
 
+  /** The same, of a pass that also ends the flows of endpoints marked before this call. */
+  requestCut(): Promise<void> {
+    this.#cutsNext = true;
+    return this.request();
+  }
+
   #begin(): Promise<void> {
     if (this.#isStopped || this.#hasNothingToDo()) return Promise.resolve();
     this.#running = this.#pass().finally(() => {
@@ -80,7 +88,9 @@ export class PassScheduler {
 
   async #pass(): Promise<void> {
     const created = this.#options.flowsCreated();
-    const result = await this.#options.run();
+    const cut = this.#cutsNext;
+    this.#cutsNext = false;
+    const result = await this.#options.run(cut);
     const isQuiet = entriesLeft(result) === 0 && created === this.#createdAtLast;
     this.#emptyPasses = isQuiet ? this.#emptyPasses + 1 : 0;
     this.#createdAtLast = created;

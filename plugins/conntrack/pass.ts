@@ -37,6 +37,13 @@ export function left(table: TableResult): number {
 /** Endpoint ids recounted in one go: more would hold the event loop. LB_RECOUNT_MAX of the program. */
 const RECOUNT_STEP = 4096;
 
+export interface PassTask {
+  /** How long closed TCP flows stay, in ticks of 2^20 ns. */
+  readonly closingTicks: number;
+  /** Ends the flows of endpoints marked LB_EP_CUT too: one more lookup for each entry. */
+  readonly cut: boolean;
+}
+
 /**
  * One expiry pass: the kernel walks both tables and ends what is over. Then pending flows per endpoint are recounted,
  * because the half-open table evicts without telling.
@@ -44,11 +51,12 @@ const RECOUNT_STEP = 4096;
 export async function runPass(
   dataplane: DataPlane,
   pass: MapSlice<number, CtPass>,
-  closingTicks: number,
+  { closingTicks, cut }: PassTask,
 ): Promise<PassResult> {
   const start = performance.now();
   const now = ticksNow();
-  for (const table of Object.values(TABLE)) pass.set(table, { seen: 0, expired: 0, now, closingTicks });
+  const order = { seen: 0, expired: 0, now, closingTicks, cut: cut ? 1 : 0 };
+  for (const table of Object.values(TABLE)) pass.set(table, order);
   await dataplane.walk('ct_walk', 'ct_flow').run();
   await dataplane.walk('ct_walk_new', 'ct_new').run();
   recountPending(dataplane);

@@ -104,6 +104,11 @@ export const NETWORK = token<Network>('core.network');
 export interface Conntrack {
   /** Ends the flows of these services (ids of `lb_service`), in the kernel, off the event loop. */
   purgeServices(serviceIds: readonly number[]): Promise<void>;
+  /**
+   * Ends the flows of these endpoints (ids of `lb_endpoint`), in the kernel, off the event loop. Their owner has set
+   * LB_EP_CUT in their flags, and LB_EP_RESET where both ends of open TCP flows are to be told.
+   */
+  cutEndpoints(endpointIds: readonly number[]): Promise<void>;
   /** Names shown in `get ct`. */
   setServiceNames(name: (serviceId: number) => string | undefined): void;
   /** Called after each expiry pass. */

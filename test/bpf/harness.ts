@@ -120,7 +120,7 @@ export class PacketPath {
 
   /** One expiry pass, as the daemon makes it: both tables, then the pending counts. */
   expire(): { readonly flows: number; readonly expired: number } {
-    const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0 };
+    const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: 0 };
     this.maps.pass.set(0, fresh);
     this.maps.pass.set(1, fresh);
     this.walk('ct_walk', this.maps.flows.fd);

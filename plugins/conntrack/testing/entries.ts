@@ -39,6 +39,7 @@ export function testEntry(entry: Partial<CtEntry>): CtEntry {
     tcpWindow: 0,
     serviceId: 0,
     tcpWscale: 0,
+    special: 0,
     ...entry,
   };
 }

@@ -92,6 +92,7 @@ export function createWorld(options: WorldOptions = {}): World {
     async purgeServices(ids: readonly number[]): Promise<void> {
       purged.push([...ids]);
     },
+    async cutEndpoints(): Promise<void> {},
   };
   const dataplane = {
     backend: 'memory' as const,
