@@ -1,5 +1,14 @@
 /** What the broker asks of a backend. */
-import type { AttachedInterface, KernelProgram, KernelWalk, MapType, NetworkLink } from '@loxilb/sdk';
+import type {
+  AttachedInterface,
+  KernelProgram,
+  KernelWalk,
+  MapType,
+  NetworkLink,
+  RingReader,
+  TraceRequest,
+  TraceRun,
+} from '@loxilb/sdk';
 import type { ObjectLayout } from './btf/object-layout.js';
 import type { RawMap } from './raw-map.js';
 import type { AttachmentProblem, ProgramInfo } from './types.js';
@@ -25,6 +34,9 @@ export interface Backend {
   load(requests: readonly MapRequest[], constants: ReadonlyMap<string, number | boolean>): ReadonlyMap<string, RawMap>;
   program(name: string): KernelProgram;
   walk(program: string, map: string): KernelWalk;
+  /** Throws `DP_RING_TAKEN` when the ring is being read, `DP_RING_UNKNOWN` when the packet path has no such ring. */
+  ring(name: string, onRecord: (record: Uint8Array) => void): RingReader;
+  trace(request: TraceRequest): Promise<TraceRun | undefined>;
   attach(link: LinkName): void;
   detach(ifindex: number): void;
   /** Detaches from every interface that is not among these, whoever attached. */

@@ -140,6 +140,20 @@ describe('core maps', () => {
 });
 
 describe('the memory backend', () => {
+  it('has rings that tests feed', () => {
+    const backend = new MemoryBackend('/nonexistent/loxilb.bpf.o');
+    const { dataplane } = new Broker(backend);
+    const records: Uint8Array[] = [];
+    backend.feedRing('dp_event', new Uint8Array([1]));
+    const reader = dataplane.ring('dp_event', (record) => void records.push(record));
+    expect(() => dataplane.ring('dp_event', () => undefined)).toThrow(code('DP_RING_TAKEN'));
+    backend.feedRing('dp_event', new Uint8Array([2]));
+    reader.close();
+    backend.feedRing('dp_event', new Uint8Array([3]));
+    dataplane.ring('dp_event', () => undefined).close();
+    expect(records).toEqual([new Uint8Array([2])]);
+  });
+
   it('pretends nothing', async () => {
     const broker = createBroker();
     broker.load();
@@ -148,5 +162,7 @@ describe('the memory backend', () => {
     expect(broker.dataplane.program('lb_recount').run(new Uint8Array(8))).toBeUndefined();
     await expect(broker.dataplane.walk('ct_walk', 'ct_flow').run()).resolves.toBeUndefined();
     expect(broker.programInfo()).toEqual([]);
+    const request = { program: 'tc_ingress', packet: new Uint8Array(60), ifindex: 1, shared: [], read: [] };
+    await expect(broker.dataplane.trace({ ...request, seeds: new Map() })).resolves.toBeUndefined();
   });
 });

@@ -1,12 +1,12 @@
 /** Hands out map slices, one owner each, and loads the packet path with what its owners asked for. */
-import type { AttachedInterface, DataPlane, MapSlice, MapSpec, MapView, NetworkLink, RawBatch } from '@loxilb/sdk';
+import type { AttachedInterface, DataPlane, MapSlice, MapSpec, MapView, NetworkLink } from '@loxilb/sdk';
 import type { Backend, LinkName, MapRequest } from './backend.js';
 import { CONTROL_MAP, COUNTER_MAP, INTERFACE_MAP, interfaceEntry, sumCounters } from './core-maps.js';
 import { mapClaimed, mapLate, mapLayout, mapUnowned, notLoaded } from './errors.js';
 import { Features } from './features.js';
 import type { DpControl, DpCounterValue, IntfKey, IntfValue } from './layout.gen.js';
 import { LAYOUT_VERSION } from './layout-version.js';
-import type { RawMap } from './raw-map.js';
+import { type RawMap, readEntries } from './raw-map.js';
 import { readOnly, TypedMap } from './slice.js';
 import type { AttachmentProblem, DataPlaneBroker, ProgramInfo } from './types.js';
 
@@ -43,7 +43,10 @@ export class Broker implements DataPlaneBroker {
       backend: implementation.kind,
       program: (name) => implementation.program(name),
       walk: (program, map) => implementation.walk(program, map),
-      rawBatches: (map) => this.rawBatches(map),
+      rawBatches: (map) => this.raw(map).batches(),
+      rawEntries: (map, keys) => readEntries(this.raw(map), keys),
+      ring: (name, onRecord) => implementation.ring(name, onRecord),
+      trace: (request) => implementation.trace(request),
       attached: () => implementation.attached(),
     };
   }
@@ -125,10 +128,10 @@ export class Broker implements DataPlaneBroker {
     this.maps = undefined;
   }
 
-  private rawBatches(map: string): Iterable<RawBatch> {
+  private raw(map: string): RawMap {
     const raw = this.maps?.get(map);
     if (!raw) throw notLoaded(`map ${map}`);
-    return raw.batches();
+    return raw;
   }
 
   private checkSizes(spec: { name: string; key: { size: number }; value: { size: number } }): void {

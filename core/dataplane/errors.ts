@@ -2,9 +2,14 @@
 import { LoxilbError } from '@loxilb/sdk';
 import { Errno, errnoName } from './sys/errno.js';
 
+/** What a full map answers; an LPM trie has a number of its own. */
+export function isFull(errno: number): boolean {
+  return errno === Errno.E2BIG || errno === Errno.ENOSPC;
+}
+
 /** A map operation the kernel refused. */
 export function mapError(map: string, operation: 'read' | 'write' | 'delete', errno: number): LoxilbError {
-  if (operation === 'write' && errno === Errno.E2BIG) {
+  if (operation === 'write' && isFull(errno)) {
     return new LoxilbError(`map ${map} is full`, {
       code: 'DP_MAP_FULL',
       status: 507,
@@ -122,6 +127,19 @@ export function programUnknown(name: string): LoxilbError {
     value: name,
     remedy: 'run npm run build:bpf',
   });
+}
+
+export function ringUnknown(name: string): LoxilbError {
+  return new LoxilbError(`the packet path has no ring ${name}`, {
+    code: 'DP_RING_UNKNOWN',
+    status: 500,
+    value: name,
+    remedy: 'run npm run build:bpf',
+  });
+}
+
+export function ringTaken(name: string): LoxilbError {
+  return new LoxilbError(`ring ${name} has a reader already`, { code: 'DP_RING_TAKEN', status: 500, value: name });
 }
 
 export function objectMissing(file: string, cause: unknown): LoxilbError {

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type MapSlice, type MapSpec, type Network, u32, u64 } from '@loxilb/sdk';
+import { type MapSlice, type MapSpec, type Network, struct, u32, u64 } from '@loxilb/sdk';
 import koffi from 'koffi';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createNetwork } from '../netlink/index.js';
@@ -24,6 +24,14 @@ const CLONE_NEWNET = 0x40000000;
 
 const FLOWS: MapSpec<number, bigint> = { name: 'test_flows', type: 'hash', key: u32, value: u64, maxEntries: 5000 };
 const SLOTS: MapSpec<number, bigint> = { name: 'test_slots', type: 'array', key: u32, value: u64, maxEntries: 5000 };
+
+const PER_CPU: MapSpec<number, bigint> = { ...FLOWS, name: 'test_per_cpu', type: 'percpu_hash' };
+const TRIE: MapSpec<{ prefixlen: number; service: number }, bigint> = {
+  ...FLOWS,
+  name: 'test_trie',
+  type: 'lpm_trie',
+  key: struct({ prefixlen: u32, service: u32 }),
+};
 
 let bpfDir: string;
 let network: Network & { close(): void };
@@ -175,6 +183,26 @@ describe('a second daemon', () => {
     unharmed.slots.sync([]);
   });
 
+  it('adopts tries and tables with a value per CPU, and copies them when their size has changed', () => {
+    const open = (maxEntries: number) => {
+      const broker = createBroker();
+      const trie = broker.claim('test', { ...TRIE, maxEntries });
+      const perCpu = broker.claim('test', { ...PER_CPU, maxEntries });
+      broker.load();
+      return { broker, trie, perCpu };
+    };
+    const first = open(100);
+    first.trie.set({ prefixlen: 32, service: 7 }, 70n);
+    first.perCpu.set(7, 70n);
+    first.broker.close();
+    for (const maxEntries of [100, 200]) {
+      const next = open(maxEntries);
+      expect([...next.trie.entries()]).toEqual([[{ prefixlen: 32, service: 7 }, 70n]]);
+      expect(next.perCpu.getPerCpu(7).reduce((sum, one) => sum + one, 0n)).toBe(70n);
+      next.broker.close();
+    }
+  });
+
   it('removes the tables of plugins that are off', () => {
     start();
     expect(existsSync(join(bpfDir, 'test_flows'))).toBe(true);
@@ -202,7 +230,7 @@ describe('foreign layouts', () => {
   it('of another version are refused, both versions named', () => {
     folderWith('dp_control', { keySize: 4, valueSize: 8 });
     const broker = createBroker('auto', folder);
-    expect(() => broker.load()).toThrow(/layout version 0, this daemon has 1/);
+    expect(() => broker.load()).toThrow(/layout version 0, this daemon has 2/);
     expect(() => broker.load()).toThrow(
       expect.objectContaining({ code: 'DP_LAYOUT_VERSION', remedy: expect.stringContaining('loxilb --cleanup') }),
     );

@@ -28,7 +28,7 @@ export interface RawMap {
   readonly key: Uint8Array;
   /** `copies * stride` bytes. */
   readonly value: Uint8Array;
-  /** Reads the value of `key`. */
+  /** Reads the value of `key`; of an LPM trie that of the very prefix, not of one that covers it. */
   lookup(): number;
   update(): number;
   remove(): number;
@@ -41,6 +41,24 @@ export interface RawMap {
   close(): void;
 }
 
+/** One value per possible CPU. */
+export function isPerCpu(type: MapType): boolean {
+  return type === 'percpu_array' || type === 'percpu_hash';
+}
+
 export function isArray(type: MapType): boolean {
   return type === 'array' || type === 'percpu_array';
+}
+
+/** The entries of these keys that there are, packed. */
+export function readEntries(raw: RawMap, keys: readonly Uint8Array[]): RawBatch {
+  const found = keys.flatMap((key) => {
+    raw.key.set(key);
+    return raw.lookup() === 0 ? [{ key, value: raw.value.slice() }] : [];
+  });
+  return {
+    keys: Buffer.concat(found.map(({ key }) => key)),
+    values: Buffer.concat(found.map(({ value }) => value)),
+    count: found.length,
+  };
 }

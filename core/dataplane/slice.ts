@@ -1,7 +1,7 @@
 /** Typed slices and views over raw maps: codecs, coded errors, rollback. */
 import type { Codec, MapSlice, MapSpec, MapView } from '@loxilb/sdk';
 import { mapError, mapLayout, notLoaded, perCpuOnly } from './errors.js';
-import { isArray, type RawMap } from './raw-map.js';
+import { isArray, isPerCpu, type RawMap } from './raw-map.js';
 import { removePacked, syncArray, syncHash } from './sync.js';
 import { Errno } from './sys/errno.js';
 
@@ -23,7 +23,7 @@ export class TypedMap<K, V> implements MapSlice<K, V> {
 
   get(key: K): V | undefined {
     const { raw, value } = this.open();
-    if (raw.type === 'percpu_array') throw perCpuOnly(raw.name);
+    if (isPerCpu(raw.type)) throw perCpuOnly(raw.name);
     return this.lookup(key) ? this.spec.value.decode(value, 0) : undefined;
   }
 
@@ -33,7 +33,7 @@ export class TypedMap<K, V> implements MapSlice<K, V> {
   }
 
   *entries(): Iterable<[K, V]> {
-    if (this.open().raw.type === 'percpu_array') throw perCpuOnly(this.spec.name);
+    if (isPerCpu(this.open().raw.type)) throw perCpuOnly(this.spec.name);
     for (const [key, copies] of this.entriesPerCpu()) yield [key, copies[0] as V];
   }
 

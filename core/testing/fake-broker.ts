@@ -11,6 +11,9 @@ export function fakeBroker(): DataPlaneBroker {
     program: refuse,
     walk: refuse,
     rawBatches: () => [],
+    rawEntries: refuse,
+    ring: refuse,
+    trace: refuse,
     attached: () => [],
   };
   return {

@@ -74,6 +74,38 @@ export interface RawBatch {
   readonly count: number;
 }
 
+/** A reader of a ring; `close` ends it. What was written and not read is there for the next reader. */
+export interface RingReader {
+  close(): void;
+}
+
+/** One packet through a copy of the packet path that shares nothing it writes with the running one. */
+export interface TraceRequest {
+  /** C name of the program that gets the packet. */
+  readonly program: string;
+  /** Ethernet header first, at least its 14 bytes. */
+  readonly packet: Uint8Array;
+  /** Interface the packet comes in by; it must exist. */
+  readonly ifindex: number;
+  /** Firewall mark, default 0. */
+  readonly mark?: number;
+  /** Maps of the running packet path that the copy reads, too. The programs must not write them. */
+  readonly shared: readonly string[];
+  /** Entries the copy's own maps begin with; a map's batches are as `rawBatches` gives them. */
+  readonly seeds: ReadonlyMap<string, readonly RawBatch[]>;
+  /** Maps of the copy whose entries are wanted afterwards. */
+  readonly read: readonly string[];
+}
+
+export interface TraceRun {
+  /** What the program returned, as unsigned 32-bit number. */
+  readonly verdict: number;
+  /** The packet as the program left it. */
+  readonly packet: Uint8Array;
+  /** Entries of the maps that were asked for. */
+  readonly maps: ReadonlyMap<string, readonly RawBatch[]>;
+}
+
 /** The packet path, as far as a plugin may touch it besides its maps. */
 export interface DataPlane {
   readonly backend: 'kernel' | 'memory';
@@ -86,6 +118,18 @@ export interface DataPlane {
    * they may be kept, or transferred to a worker.
    */
   rawBatches(map: string): Iterable<RawBatch>;
+  /** Raw entries of these keys, packed; keys without entry are left out. Size of a value as in `rawBatches`. */
+  rawEntries(map: string, keys: readonly Uint8Array[]): RawBatch;
+  /**
+   * Reads a ring buffer of the packet path from now on, one record per call, until `close`. Nothing runs while nothing
+   * is written. A ring has one reader at a time. Usable from `onStart` on; the memory backend has rings nobody writes.
+   */
+  ring(name: string, onRecord: (record: Uint8Array) => void): RingReader;
+  /**
+   * Sends a packet through a second instance of the packet path, loaded with `cfg_trace`, and takes the instance away.
+   * Undefined where there is no kernel to run it in. Rejects with `DP_KERNEL`.
+   */
+  trace(request: TraceRequest): Promise<TraceRun | undefined>;
   /** Interfaces the packet path is attached to now, as read back from the kernel. */
   attached(): readonly AttachedInterface[];
 }

@@ -1,6 +1,10 @@
 import type { Codec } from './codec.js';
 
-export type MapType = 'hash' | 'lru_hash' | 'array' | 'percpu_array';
+/**
+ * `lpm_trie`: keys begin with the number of significant bits that follow it (`u32`, host byte order); bits beyond them
+ * are zero. Slices and views treat such a key as one entry among others: they never match a longer address with it.
+ */
+export type MapType = 'hash' | 'lru_hash' | 'percpu_hash' | 'lpm_trie' | 'array' | 'percpu_array';
 
 /**
  * One eBPF map as a plugin sees it. When the compiled packet path has a map of this name, the spec binds to it (and

@@ -1,10 +1,19 @@
 /** The real data plane: loads the object, adopts what is pinned, attaches programs. */
 import { mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { AttachedInterface, KernelProgram, KernelWalk, Logger } from '@loxilb/sdk';
+import type {
+  AttachedInterface,
+  KernelProgram,
+  KernelWalk,
+  Logger,
+  RingReader,
+  TraceRequest,
+  TraceRun,
+} from '@loxilb/sdk';
 import type { Backend, LinkName, MapRequest } from '../backend.js';
-import { hookUnavailable, notLoaded } from '../errors.js';
+import { hookUnavailable, notLoaded, ringUnknown } from '../errors.js';
 import type { RawMap } from '../raw-map.js';
+import { MapTypeNumber } from '../sys/bpf.js';
 import { libbpf } from '../sys/libbpf.js';
 import type { AttachmentProblem, HookChoice, ProgramInfo } from '../types.js';
 import { Attachments } from './attachments.js';
@@ -16,6 +25,7 @@ import { MapStore } from './map-store.js';
 import { ensureBpffs, listPins, pinAtomically, removePin } from './pins.js';
 import { probeChecksumIpv6Flag, probeKernelContext, probeLoop, probeTcx } from './probe.js';
 import { kernelProgram, kernelWalk } from './programs.js';
+import { RingPoller } from './ring-poller.js';
 import { TcxHook } from './tcx-hook.js';
 
 export interface KernelBackendOptions {
@@ -29,6 +39,7 @@ interface Loaded {
   readonly object: BpfObject;
   readonly maps: ReadonlyMap<string, KernelMap>;
   readonly attachments: Attachments;
+  readonly rings: RingPoller;
 }
 
 export class KernelBackend implements Backend {
@@ -55,7 +66,7 @@ export class KernelBackend implements Backend {
       object.load();
       const maps = store.open(object);
       this.pinPrograms(object);
-      this.loaded = { object, maps, attachments: this.createAttachments(object) };
+      this.loaded = { object, maps, attachments: this.createAttachments(object), rings: new RingPoller(log) };
       return maps;
     } catch (error) {
       object.close();
@@ -79,6 +90,17 @@ export class KernelBackend implements Backend {
       () => this.open(what).object.programFd(program),
       () => this.open(what).object.mapFd(map),
     );
+  }
+
+  ring(name: string, onRecord: (record: Uint8Array) => void): RingReader {
+    const { object, rings } = this.open(`ring ${name}`);
+    const ring = this.layout.maps.get(name);
+    if (ring?.type !== MapTypeNumber.RINGBUF) throw ringUnknown(name);
+    return rings.read(name, object.mapFd(name), onRecord);
+  }
+
+  trace(request: TraceRequest): Promise<TraceRun | undefined> {
+    return Promise.reject(new Error(`not yet: ${request.program}`));
   }
 
   attach(link: LinkName): void {
@@ -109,6 +131,7 @@ export class KernelBackend implements Backend {
 
   close(): void {
     if (!this.loaded) return;
+    this.loaded.rings.close();
     for (const map of this.loaded.maps.values()) map.close();
     this.loaded.object.close();
     this.loaded = undefined;

@@ -1,7 +1,7 @@
 /** A map of the kernel. Buffers and the bpf(2) attribute are made once; an operation is one foreign call. */
 import type { MapType, RawBatch } from '@loxilb/sdk';
 import { mapError } from '../errors.js';
-import { BATCH_ENTRIES, type BatchResult, type RawMap } from '../raw-map.js';
+import { BATCH_ENTRIES, type BatchResult, isPerCpu, type RawMap } from '../raw-map.js';
 import { Errno } from '../sys/errno.js';
 import { addressOf, bpf, closeFd } from '../sys/libc.js';
 
@@ -14,7 +14,14 @@ const UPDATE_BATCH = 26;
 const DELETE_BATCH = 27;
 
 /** BPF_MAP_TYPE_*. */
-export const KERNEL_MAP_TYPES: Readonly<Record<MapType, number>> = { hash: 1, array: 2, percpu_array: 6, lru_hash: 9 };
+export const KERNEL_MAP_TYPES: Readonly<Record<MapType, number>> = {
+  hash: 1,
+  array: 2,
+  percpu_hash: 5,
+  percpu_array: 6,
+  lru_hash: 9,
+  lpm_trie: 11,
+};
 
 export interface KernelMapShape {
   readonly name: string;
@@ -50,8 +57,8 @@ export class KernelMap implements RawMap {
     this.type = shape.type;
     this.keySize = shape.keySize;
     this.valueSize = shape.valueSize;
-    this.copies = shape.type === 'percpu_array' ? shape.possibleCpus : 1;
-    this.stride = shape.type === 'percpu_array' ? Math.ceil(shape.valueSize / 8) * 8 : shape.valueSize;
+    this.copies = isPerCpu(shape.type) ? shape.possibleCpus : 1;
+    this.stride = isPerCpu(shape.type) ? Math.ceil(shape.valueSize / 8) * 8 : shape.valueSize;
     this.maxEntries = shape.maxEntries;
     this.key = new Uint8Array(shape.keySize);
     this.value = new Uint8Array(this.stride * this.copies);
@@ -63,7 +70,8 @@ export class KernelMap implements RawMap {
   }
 
   lookup(): number {
-    return -bpf(LOOKUP, this.attr);
+    const errno = -bpf(LOOKUP, this.attr);
+    return errno === 0 && this.type === 'lpm_trie' && !this.isPrefix() ? Errno.ENOENT : errno;
   }
 
   update(): number {
@@ -107,6 +115,16 @@ export class KernelMap implements RawMap {
 
   close(): void {
     closeFd(this.fd);
+  }
+
+  /**
+   * Whether the trie has the very prefix in `key`, not only one that covers it. After a prefix it has, the kernel names
+   * the next one; after any other, the first.
+   */
+  private isPrefix(): boolean {
+    const first = this.nextKey(undefined);
+    const next = this.nextKey(this.key);
+    return first !== undefined && (next === undefined || Buffer.compare(first, next) !== 0);
   }
 
   private updateChunk(keys: Uint8Array, values: Uint8Array, count: number): BatchResult {

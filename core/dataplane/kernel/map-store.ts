@@ -1,12 +1,12 @@
 /** Pinned maps: adopted when they fit, migrated when only their size differs, refused otherwise. */
 import { join } from 'node:path';
-import type { Logger } from '@loxilb/sdk';
+import type { Logger, MapType } from '@loxilb/sdk';
 import type { MapRequest } from '../backend.js';
-import { kernelError, layoutMismatch, mapError, mapShrink } from '../errors.js';
+import type { ObjectMap } from '../btf/object-layout.js';
+import { isFull, kernelError, layoutMismatch, mapError, mapShrink } from '../errors.js';
 import { LAYOUT_VERSION } from '../layout-version.js';
 import { isArray } from '../raw-map.js';
-import { createMap, type MapShape, mapInfo } from '../sys/bpf.js';
-import { Errno } from '../sys/errno.js';
+import { createMap, type MapShape, MapTypeNumber, mapInfo } from '../sys/bpf.js';
 import { closeFd, duplicateFd } from '../sys/libc.js';
 import type { BpfObject } from './bpf-object.js';
 import { KERNEL_MAP_TYPES, KernelMap } from './kernel-map.js';
@@ -14,6 +14,7 @@ import { listPins, openPin, pinAtomically, removePin } from './pins.js';
 
 /** BPF_F_NO_PREALLOC, for hash maps the broker creates: memory is taken as entries come. */
 const NO_PREALLOC = 1;
+const ON_DEMAND: ReadonlySet<MapType> = new Set(['hash', 'percpu_hash', 'lpm_trie']);
 
 /** Maps of plugins that are off stay this small or get one element; the programs still refer to them. */
 const UNCLAIMED_MAX = 4096;
@@ -36,6 +37,7 @@ export class MapStore {
     for (const map of object.layout.maps.values()) {
       const request = this.requests.find((candidate) => candidate.name === map.name);
       if (request) this.prepareClaimed(object, request, { ...map, maxEntries: request.maxEntries });
+      else if (map.type === MapTypeNumber.RINGBUF) this.prepareRing(object, map);
       else if (map.maxEntries > UNCLAIMED_MAX) object.setMaxEntries(map.name, 1);
     }
   }
@@ -48,7 +50,8 @@ export class MapStore {
       for (const request of this.requests) this.migrate(request, maps.get(request.name));
       this.writeVersion(maps.get('dp_control'));
       for (const request of this.requests) this.pin(request, maps.get(request.name));
-      this.removeStalePins();
+      this.pinRings(object);
+      this.removeStalePins(object);
       return maps;
     } catch (error) {
       for (const map of maps.values()) map.close();
@@ -86,6 +89,28 @@ export class MapStore {
     return fd;
   }
 
+  /**
+   * Rings of the object are pinned under their own names whoever reads them, so that what the programs of an earlier
+   * daemon write until they are swapped is not lost. A ring of another size is left to those programs.
+   */
+  private prepareRing(object: BpfObject, ring: ObjectMap): void {
+    const path = join(this.folder, ring.name);
+    const fd = openPin(path);
+    if (fd === undefined) return;
+    const { type, maxEntries } = mapInfo(fd);
+    if (type === ring.type && maxEntries === ring.maxEntries) {
+      object.reuseMap(ring.name, fd);
+      this.adopted.add(ring.name);
+    }
+    closeFd(fd);
+  }
+
+  private pinRings(object: BpfObject): void {
+    for (const { name } of ringsOf(object)) {
+      if (!this.adopted.has(name)) pinAtomically(object.mapFd(name), join(this.folder, name));
+    }
+  }
+
   private openMap(object: BpfObject, request: MapRequest): KernelMap {
     const shape = { ...request, possibleCpus: this.possibleCpus };
     if (object.layout.maps.has(request.name)) return new KernelMap(shape, duplicateFd(object.mapFd(request.name)));
@@ -94,7 +119,7 @@ export class MapStore {
       keySize: request.keySize,
       valueSize: request.valueSize,
       maxEntries: request.maxEntries,
-      flags: request.type === 'hash' ? NO_PREALLOC : 0,
+      flags: ON_DEMAND.has(request.type) ? NO_PREALLOC : 0,
     };
     const pinned = this.findPinned(request, wanted);
     if (pinned !== undefined && !this.replaced.has(request.name)) {
@@ -116,7 +141,7 @@ export class MapStore {
       const kept = isArray(request.type) ? keepWithin(batch.keys, batch.values, batch.count, target) : batch;
       if (!kept) throw mapShrink(request.name, maxEntries, request.maxEntries);
       const { errno } = target.updateBatch(kept.keys, kept.values, kept.count);
-      if (errno === Errno.E2BIG) throw mapShrink(request.name, countEntries(source), request.maxEntries);
+      if (isFull(errno)) throw mapShrink(request.name, countEntries(source), request.maxEntries);
       if (errno !== 0) throw mapError(request.name, 'write', errno);
       copied += kept.count;
     }
@@ -128,8 +153,9 @@ export class MapStore {
   }
 
   /** A plugin that is no longer enabled leaves no table behind. */
-  private removeStalePins(): void {
-    const pins = new Set(this.requests.map((request) => join(this.folder, request.pin)));
+  private removeStalePins(object: BpfObject): void {
+    const names = [...this.requests.map((request) => request.pin), ...ringsOf(object).map(({ name }) => name)];
+    const pins = new Set(names.map((name) => join(this.folder, name)));
     for (const path of listPins(this.folder)) {
       if (pins.has(path)) continue;
       removePin(path);
@@ -161,6 +187,10 @@ export class MapStore {
     const errno = control.update();
     if (errno !== 0) throw mapError('dp_control', 'write', errno);
   }
+}
+
+function ringsOf(object: BpfObject): ObjectMap[] {
+  return [...object.layout.maps.values()].filter(({ type }) => type === MapTypeNumber.RINGBUF);
 }
 
 /** Entries below the new end, undefined when one beyond it is in use. */

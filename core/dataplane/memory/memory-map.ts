@@ -80,6 +80,7 @@ export class MemoryMap implements RawMap {
 
   private write(key: Uint8Array, value: Uint8Array): number {
     const text = textOf(key);
+    if (this.type === 'lpm_trie' && this.indexOf(key) > (this.keySize - 4) * 8) return Errno.EINVAL;
     if (isArray(this.type)) {
       if (this.indexOf(key) >= this.maxEntries) return Errno.E2BIG;
     } else if (!this.entries.has(text) && this.entries.size >= this.maxEntries) {
@@ -90,6 +91,7 @@ export class MemoryMap implements RawMap {
     return 0;
   }
 
+  /** The first word of a key: index of an array, bits of a prefix. */
   private indexOf(key: Uint8Array): number {
     return new DataView(key.buffer, key.byteOffset, 4).getUint32(0, true);
   }

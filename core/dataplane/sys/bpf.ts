@@ -18,6 +18,9 @@ const Command = {
 
 export const AttachType = { TCX_INGRESS: 46, TCX_EGRESS: 47, TRACE_ITER: 28 } as const;
 
+/** BPF_MAP_TYPE_* of maps that are not slices. */
+export const MapTypeNumber = { RINGBUF: 27 } as const;
+
 /** BPF_PROG_TYPE_SCHED_CLS, `SEC("tc")`. */
 const PROG_TYPE_SCHED_CLS = 3;
 const LINK_TYPE_TCX = 11;

@@ -1,5 +1,5 @@
 /** What every backend's maps do, as tests. */
-import { type MapSlice, type MapSpec, type MapType, struct, u8, u32, u64 } from '@loxilb/sdk';
+import { be32, encodeBytes, type MapSlice, type MapSpec, type MapType, struct, u8, u32, u64 } from '@loxilb/sdk';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { DataPlaneBroker } from '../types.js';
 
@@ -13,6 +13,11 @@ interface Value {
   weight: number;
 }
 
+interface Prefix {
+  prefixlen: number;
+  address: number;
+}
+
 const key = struct({ id: u32, kind: u8 });
 const value = struct({ bytes: u64, weight: u32 });
 
@@ -21,6 +26,8 @@ const LARGE = specOf('test_large', 'hash', key, 10_000);
 const LRU = specOf('test_lru', 'lru_hash', key, 64);
 const ARRAY = specOf('test_array', 'array', u32, 5000);
 const PERCPU = specOf('test_percpu', 'percpu_array', u32, 5000);
+const PERCPU_HASH = specOf('test_percpu_h', 'percpu_hash', key, 8);
+const TRIE = specOf('test_trie', 'lpm_trie', struct({ prefixlen: u32, address: be32 }), 8);
 
 function specOf<K>(
   name: string,
@@ -50,6 +57,8 @@ export function describeMaps(title: string, create: () => DataPlaneBroker): void
     let lru: MapSlice<Key, Value>;
     let array: MapSlice<number, Value>;
     let percpu: MapSlice<number, Value>;
+    let percpuHash: MapSlice<Key, Value>;
+    let trie: MapSlice<Prefix, Value>;
 
     beforeAll(() => {
       broker = create();
@@ -58,6 +67,8 @@ export function describeMaps(title: string, create: () => DataPlaneBroker): void
       lru = broker.claim('test', LRU);
       array = broker.claim('test', ARRAY);
       percpu = broker.claim('test', PERCPU);
+      percpuHash = broker.claim('test', PERCPU_HASH);
+      trie = broker.claim('test', TRIE);
       expect(() => hash.get({ id: 1, kind: 1 })).toThrow(expect.objectContaining({ code: 'DP_NOT_LOADED' }));
       expect(() => broker.dataplane.rawBatches('test_hash')).toThrow(
         expect.objectContaining({ code: 'DP_NOT_LOADED' }),
@@ -68,6 +79,8 @@ export function describeMaps(title: string, create: () => DataPlaneBroker): void
     beforeEach(() => {
       hash.sync([]);
       large.sync([]);
+      percpuHash.sync([]);
+      trie.sync([]);
     });
 
     afterAll(() => broker.close());
@@ -180,6 +193,75 @@ export function describeMaps(title: string, create: () => DataPlaneBroker): void
       expect(all[3]?.[1]).toEqual(copies);
       expect(percpu.delete(3)).toBe(true);
       expect(percpu.getPerCpu(3).every((copy) => copy.bytes === 0n)).toBe(true);
+    });
+
+    it('keeps a value per CPU and key', () => {
+      percpuHash.set(...entry(3, 30));
+      const copies = percpuHash.getPerCpu({ id: 3, kind: 1 });
+      expect(copies.reduce((sum, copy) => sum + copy.bytes, 0n)).toBe(30n);
+      expect(() => percpuHash.get({ id: 3, kind: 1 })).toThrow(expect.objectContaining({ code: 'DP_MAP_PERCPU' }));
+      expect(() => [...percpuHash.entries()]).toThrow(expect.objectContaining({ code: 'DP_MAP_PERCPU' }));
+      percpuHash.setMany([entry(3, 31), entry(4)]);
+      expect(percpuHash.sync([entry(4), entry(5)])).toEqual({ written: 1, removed: 1, kept: 1 });
+      const sums = [...percpuHash.entriesPerCpu()].map(([one, all]) => [
+        one.id,
+        all.reduce((sum, copy) => sum + copy.bytes, 0n),
+      ]);
+      expect(sums.sort()).toEqual([
+        [4, 4n],
+        [5, 5n],
+      ]);
+      expect(percpuHash.delete({ id: 4, kind: 1 })).toBe(true);
+      expect(percpuHash.delete({ id: 4, kind: 1 })).toBe(false);
+    });
+
+    it('has the very prefixes of a trie, not what they cover', () => {
+      const value = (weight: number) => ({ bytes: 1n, weight });
+      const ten = { prefixlen: 8, address: 0x0a000000 };
+      const inner = { prefixlen: 24, address: 0x0a010200 };
+      const all = { prefixlen: 0, address: 0 };
+      trie.set(ten, value(8));
+      expect(trie.get(inner)).toBeUndefined();
+      expect(trie.delete(inner)).toBe(false);
+      trie.setMany([
+        [inner, value(24)],
+        [all, value(0)],
+      ]);
+      expect([trie.get(ten)?.weight, trie.get(inner)?.weight, trie.get(all)?.weight]).toEqual([8, 24, 0]);
+      const listed = [...trie.entries()].map(([prefix, { weight }]) => [prefix.prefixlen, weight]);
+      expect(listed.sort()).toEqual([
+        [0, 0],
+        [24, 24],
+        [8, 8],
+      ]);
+      expect(
+        trie.sync([
+          [inner, value(24)],
+          [ten, value(80)],
+        ]),
+      ).toEqual({ written: 1, removed: 1, kept: 1 });
+      expect(trie.delete(ten)).toBe(true);
+      expect(trie.get(ten)).toBeUndefined();
+      expect(() => trie.set({ prefixlen: 33, address: 0 }, value(1))).toThrow(
+        expect.objectContaining({ code: 'DP_MAP_WRITE' }),
+      );
+    });
+
+    it('takes back what a failed setMany had written to a trie, prefixes within others included', () => {
+      const value = (weight: number) => ({ bytes: 1n, weight });
+      const prefix = (prefixlen: number) => ({ prefixlen, address: 0x0a000000 });
+      trie.set(prefix(8), value(8));
+      const many = Array.from({ length: 12 }, (_, index) => [prefix(9 + index), value(1)] as const);
+      expect(() => trie.setMany(many)).toThrow(expect.objectContaining({ code: 'DP_MAP_FULL' }));
+      expect([...trie.entries()]).toEqual([[prefix(8), value(8)]]);
+    });
+
+    it('reads raw entries by key', () => {
+      hash.setMany([entry(1), entry(2)]);
+      const bytes = (id: number) => encodeBytes(key, { id, kind: 1 });
+      const { keys, values, count } = broker.dataplane.rawEntries('test_hash', [bytes(2), bytes(9)]);
+      expect([count, [...keys]]).toEqual([1, [...bytes(2)]]);
+      expect([...values]).toEqual([...encodeBytes(value, entry(2)[1])]);
     });
 
     it('leaves the map as it was when a value does not fit its type', () => {

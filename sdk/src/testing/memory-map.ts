@@ -100,14 +100,24 @@ export class MemorySlice<K, V> implements MapSlice<K, V> {
 
   /** All entries as one packed batch. */
   rawBatch(): RawBatch {
+    return this.#pack([...this.bytes]);
+  }
+
+  /** The entries of these keys that there are. */
+  rawEntries(keys: readonly Uint8Array[]): RawBatch {
+    const texts = new Set(keys.map((key) => Buffer.from(key).toString('hex')));
+    return this.#pack([...this.bytes].filter(([text]) => texts.has(text)));
+  }
+
+  #pack(entries: readonly (readonly [string, Uint8Array])[]): RawBatch {
     const { key, value } = this.spec;
-    const keys = new Uint8Array(this.bytes.size * key.size);
-    const values = new Uint8Array(this.bytes.size * value.size);
-    [...this.bytes].forEach(([text, bytes], index) => {
+    const keys = new Uint8Array(entries.length * key.size);
+    const values = new Uint8Array(entries.length * value.size);
+    entries.forEach(([text, bytes], index) => {
       keys.set(Buffer.from(text, 'hex'), index * key.size);
       values.set(bytes, index * value.size);
     });
-    return { keys, values, count: this.bytes.size };
+    return { keys, values, count: entries.length };
   }
 
   #write(key: string, value: Uint8Array): void {

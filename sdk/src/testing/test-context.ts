@@ -47,6 +47,8 @@ export interface TestContext<C> {
   readonly remains: Remains;
   /** The n-th map write from now (1 is the next) throws the error, once. */
   failWrite(n: number, error: Error): void;
+  /** Hands a record to whoever reads the ring; tells whether somebody does. */
+  feedRing(name: string, record: Uint8Array): boolean;
   /** A write that should have failed but was never made. */
   readonly failurePending: boolean;
   start(): Promise<void>;
@@ -66,6 +68,7 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
   const log = createRecordingLog();
   const abort = new AbortController();
   const hooks: Record<'start' | 'stop', Hook[]> = { start: [], stop: [] };
+  const rings: Rings = new Map();
   let failure: { writesLeft: number; readonly error: Error } | undefined;
 
   services.set(NETWORK.id, services.get(NETWORK.id) ?? network);
@@ -99,7 +102,7 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
     map: slice,
     view: slice,
     feature: (name, value = true) => void features.set(name, value),
-    dataplane: fakeDataPlane(maps, options.attached ?? []),
+    dataplane: fakeDataPlane(maps, rings, options.attached ?? []),
     resource: (definition) => {
       resources.push(definition as unknown as AnyResource);
       return { list: () => entry(remains.state, definition.name, () => new Map()) as never };
@@ -121,6 +124,10 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
     failWrite(n, error) {
       failure = { writesLeft: n, error };
     },
+    feedRing(name, record) {
+      rings.get(name)?.(record);
+      return rings.has(name);
+    },
     async start() {
       for (const hook of hooks.start) await hook();
     },
@@ -140,9 +147,14 @@ function entry<V>(map: Map<string, V>, key: string, make: () => V): V {
   return made;
 }
 
+const NO_ENTRIES = { keys: new Uint8Array(0), values: new Uint8Array(0), count: 0 };
+
+type Rings = Map<string, (record: Uint8Array) => void>;
+
 /** No kernel: programs answer nothing, walks find nothing. */
 function fakeDataPlane(
   maps: ReadonlyMap<string, MemorySlice<unknown, unknown>>,
+  rings: Rings,
   attached: readonly AttachedInterface[],
 ): DataPlane {
   return {
@@ -153,6 +165,12 @@ function fakeDataPlane(
       const batch = maps.get(map)?.rawBatch();
       return batch && batch.count > 0 ? [batch] : [];
     },
+    rawEntries: (map, keys) => maps.get(map)?.rawEntries(keys) ?? NO_ENTRIES,
+    ring: (name, onRecord) => {
+      rings.set(name, onRecord);
+      return { close: () => void rings.delete(name) };
+    },
+    trace: () => Promise.resolve(undefined),
     attached: () => attached,
   };
 }
