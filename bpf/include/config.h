@@ -19,3 +19,5 @@ const volatile bool cfg_kern_ctx = true;
 const volatile bool cfg_bpf_loop = true;
 /* Age, in units of 256 ticks, at which the cached way out of a flow is looked up again although nothing has changed. */
 const volatile __u32 cfg_resolve_age = 2 * TICKS_PER_SECOND / 256;
+/* Tell every decision: only in the private copy that `trace` runs a packet through. */
+const volatile bool cfg_trace = false;

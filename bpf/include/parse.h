@@ -23,6 +23,9 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+/* Chunk types of SCTP (RFC 9260 3.2) the first chunk of a packet is looked at for. */
+#define SCTP_INIT 1
+
 #define ICMP_ECHO_REPLY 0
 #define ICMP_UNREACHABLE 3
 #define ICMP_ECHO_REQUEST 8
@@ -38,24 +41,41 @@
 struct pkt {
 	struct ct_key key;
 	__u32 l3_len;  /* bytes from the IP header on, without Ethernet padding */
-	__u32 tcp_seq; /* host byte order, as are ack and window */
+	__u32 tcp_seq; /* host byte order, as are ack and window; SCTP: verification tag */
 	__u32 tcp_ack;
+	__u32 frag_id; /* of a fragment */
 	__u16 tcp_window;
 	__u16 l4_off; /* from the start of the frame */
 	__u16 l4_hlen;
 	__u8 tcp_flags;
-	__u8 icmp_type;
+	__u8 icmp_type; /* SCTP: type of the first chunk */
 	__u8 ttl;
+	__u8 fragment; /* enum fragment_kind */
 	bool v4;
 	bool df;	 /* may not be fragmented on its way */
 	bool opens_flow; /* a packet that may begin a flow */
 };
 
+enum fragment_kind {
+	FRAGMENT_NONE,
+	FRAGMENT_FIRST, /* has the L4 header */
+	FRAGMENT_LATER, /* l4_off is where its payload begins; ports are not known */
+};
+
 enum parse_result {
 	PARSE_FLOW,	  /* struct pkt is complete */
+	PARSE_FRAGMENT,	  /* and `fragment` says which; a later one has no ports */
 	PARSE_ICMP_ERROR, /* an ICMP error: addresses and l4_off are set */
 	PARSE_NOT_OURS,
 	PARSE_SHORT, /* headers beyond the linear part of the packet, or cut off */
+};
+
+/* RFC 9260 3.1. The checksum is a CRC32c, least significant byte first. */
+struct sctp_header {
+	__be16 source;
+	__be16 dest;
+	__be32 tag;
+	__le32 check;
 };
 
 static __always_inline void v4_to_ip(struct ip_addr *out, __be32 address)
@@ -100,6 +120,22 @@ static __always_inline int parse_l4(struct pkt *p, void *data, void *end)
 		p->opens_flow = true;
 		return PARSE_FLOW;
 	}
+	if (p->key.proto == IPPROTO_SCTP) {
+		struct sctp_header *sctp = l4;
+
+		/* With the header of the first chunk, without which there is no packet (RFC 9260 3). */
+		if (l4 + sizeof(*sctp) + 4 > end)
+			return PARSE_SHORT;
+		if (p->l4_off - ETH_HLEN + sizeof(*sctp) + 4 > p->l3_len)
+			goto truncated;
+		p->key.sport = sctp->source;
+		p->key.dport = sctp->dest;
+		p->l4_hlen = sizeof(*sctp);
+		p->tcp_seq = bpf_ntohl(sctp->tag);
+		p->icmp_type = *(__u8 *)(sctp + 1);
+		p->opens_flow = p->icmp_type == SCTP_INIT;
+		return PARSE_FLOW;
+	}
 	if (p->key.proto == IPPROTO_ICMP || p->key.proto == IPPROTO_ICMPV6) {
 		__u8 *icmp = l4;
 		__u8 type;
@@ -132,6 +168,19 @@ truncated:
 	return PARSE_NOT_OURS;
 }
 
+static __always_inline int parse_fragment(struct pkt *p, void *data, void *end, bool first)
+{
+	int result;
+
+	if (!first) {
+		p->fragment = FRAGMENT_LATER;
+		return PARSE_FRAGMENT;
+	}
+	p->fragment = FRAGMENT_FIRST;
+	result = parse_l4(p, data, end);
+	return result == PARSE_FLOW ? PARSE_FRAGMENT : result;
+}
+
 static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end, __u32 frame_len)
 {
 	struct iphdr *ip = data + ETH_HLEN;
@@ -154,8 +203,8 @@ static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end, __u3
 	p->v4 = true;
 	p->l4_off = ETH_HLEN + hlen;
 	if (unlikely(ip->frag_off & bpf_htons(IP_MF | IP_OFFSET))) {
-		count(PASS_FRAGMENT);
-		return PARSE_NOT_OURS;
+		p->frag_id = ip->id;
+		return parse_fragment(p, data, end, !(ip->frag_off & bpf_htons(IP_OFFSET)));
 	}
 	return parse_l4(p, data, end);
 
@@ -163,6 +212,17 @@ truncated:
 	count(PASS_TRUNCATED);
 	return PARSE_NOT_OURS;
 }
+
+/* RFC 8200 4.5. */
+struct fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 offset; /* in units of eight bytes in the upper 13 bits, more fragments in the lowest */
+	__be32 id;
+};
+
+#define FRAGMENT6_OFFSET 0xfff8
+#define FRAGMENT6_MORE 0x0001
 
 static __always_inline bool is_extension(__u8 next)
 {
@@ -225,13 +285,24 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct pkt *p, void
 		next = found >> 16;
 		off = found & 0xffff;
 	}
-	if (unlikely(next == IPPROTO_FRAGMENT)) {
-		count(PASS_FRAGMENT);
-		return PARSE_NOT_OURS;
-	}
 	if (off > PARSE_PULL) {
 		count(PASS_IP_OPTIONS);
 		return PARSE_NOT_OURS;
+	}
+	if (unlikely(next == IPPROTO_FRAGMENT)) {
+		struct fragment_header *fragment = data + off;
+
+		if ((void *)(fragment + 1) > end)
+			return PARSE_SHORT;
+		if (off - ETH_HLEN + sizeof(*fragment) > p->l3_len)
+			goto truncated;
+		p->key.proto = fragment->next;
+		p->l4_off = off + sizeof(*fragment);
+		p->frag_id = fragment->id;
+		/* Nothing before it and nothing after it is a whole packet (RFC 6946). */
+		if (fragment->offset & bpf_htons(FRAGMENT6_OFFSET | FRAGMENT6_MORE))
+			return parse_fragment(p, data, end, !(fragment->offset & bpf_htons(FRAGMENT6_OFFSET)));
+		return parse_l4(p, data, end);
 	}
 	p->key.proto = next;
 	p->l4_off = off;

@@ -10,5 +10,7 @@
 #define VERDICT_DROP TC_ACT_SHOT
 /* Not a tc number: go on with the next stage. */
 #define VERDICT_CONTINUE 1000
+/* Nor this: answer that nobody is there. */
+#define VERDICT_REFUSE 1001
 
 #define LOOPBACK_IFINDEX 1

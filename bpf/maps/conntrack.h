@@ -71,6 +71,7 @@ enum ct_special {
 	CT_SPECIAL_FAMILY = 1 << 2, /* IPv6 becomes IPv4 or the other way round */
 	CT_SPECIAL_PPV2 = 1 << 3,   /* the client's bytes begin with a header of ours: sequence numbers are shifted */
 	CT_SPECIAL_SCTP = 1 << 4,   /* the checksum is a CRC, addresses are in chunks too */
+	CT_SPECIAL_FORCED = 1 << 5, /* with DSR: in a tunnel wherever the endpoint is */
 };
 
 enum ct_flags {
@@ -81,7 +82,6 @@ enum ct_flags {
 	CT_EVICTABLE = 1 << 4,	/* lives in ct_new */
 	CT_ONE_WAY = 1 << 5,	/* there is no entry for the other direction */
 	CT_PATH = 1 << 6,	/* another path of an SCTP association: its first flow is the one that counts */
-	CT_IDLE_TIMER = 1 << 7, /* ct_idle has a timer for it */
 };
 
 /* How packets of a flow leave. */
@@ -237,6 +237,13 @@ struct {
 	__type(value, struct ct_idle);
 } ct_idle SEC(".maps");
 
+/* ICMP has another number in the other family; all else is the same (RFC 7915 4.1). */
+static __always_inline __u8 other_family_proto(__u8 proto)
+{
+	return proto == IPPROTO_ICMP ? IPPROTO_ICMPV6 : proto == IPPROTO_ICMPV6 ? IPPROTO_ICMP : proto;
+}
+
+/* Key of the other direction. An entry with CT_ONE_WAY has none. */
 static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct ct_key *key,
 					   const struct ct_entry *entry)
 {
@@ -244,7 +251,7 @@ static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct 
 	reverse->daddr = entry->nsaddr;
 	reverse->sport = entry->ndport;
 	reverse->dport = entry->nsport;
-	reverse->proto = key->proto;
+	reverse->proto = unlikely(entry->special & CT_SPECIAL_FAMILY) ? other_family_proto(key->proto) : key->proto;
 	reverse->pad = 0;
 	reverse->zone = key->zone;
 }
@@ -254,4 +261,12 @@ static __always_inline struct ct_entry *ct_lookup(const struct ct_key *key)
 	struct ct_entry *entry = bpf_map_lookup_elem(&ct_flow, key);
 
 	return entry ? entry : bpf_map_lookup_elem(&ct_new, key);
+}
+
+/* The other direction's entry, and its key; NULL when there is none. */
+static __always_inline struct ct_entry *ct_lookup_reverse(struct ct_key *reverse, const struct ct_key *key,
+							  const struct ct_entry *entry)
+{
+	ct_reverse_key(reverse, key, entry);
+	return entry->flags & CT_ONE_WAY ? NULL : ct_lookup(reverse);
 }

@@ -53,10 +53,10 @@ struct {
  * somebody watches (dp_observe), one of `sample` events of each CPU.
  */
 struct dp_observe {
-	__u32 kinds;  /* enum dp_observe_kinds, 0: nobody watches */
-	__u32 sample; /* 0 as good as 1 */
+	__u32 kinds;	  /* enum dp_observe_kinds, 0: nobody watches */
+	__u32 sample;	  /* 0 as good as 1 */
 	__u32 service_id; /* 0: all */
-	__u32 lost;   /* events there was no room for */
+	__u32 lost;	  /* events there was no room for */
 };
 
 enum dp_observe_kinds {
@@ -73,8 +73,8 @@ struct {
 } dp_observe SEC(".maps");
 
 struct dp_event {
-	__u64 time;	/* CLOCK_MONOTONIC, ns */
-	__u32 reason;	/* enum dp_counter */
+	__u64 time;   /* CLOCK_MONOTONIC, ns */
+	__u32 reason; /* enum dp_counter */
 	__u32 service_id;
 	__u32 endpoint_id;
 	__u32 ifindex; /* where the packet came in */

@@ -30,9 +30,9 @@ struct lb_service {
 	__u32 slot_count;
 	__u32 affinity_ticks; /* persist: idle time after which a client is forgotten */
 	__u8 select;
-	__u8 mode;    /* enum lb_mode */
-	__u16 flags;  /* enum lb_service_flags */
-	__be16 port;  /* first port of the service */
+	__u8 mode;   /* enum lb_mode */
+	__u16 flags; /* enum lb_service_flags */
+	__be16 port; /* first port of the service */
 	__u16 pad;
 };
 
@@ -46,8 +46,8 @@ enum lb_mode {
 };
 
 enum lb_service_flags {
-	LB_SERVICE_SOURCES = 1 << 0,  /* only clients in lb_source may use it */
-	LB_SERVICE_PPV2 = 1 << 1,     /* endpoints are told the client in a PROXY protocol header */
+	LB_SERVICE_SOURCES = 1 << 0,   /* only clients in lb_source may use it */
+	LB_SERVICE_PPV2 = 1 << 1,      /* endpoints are told the client in a PROXY protocol header */
 	LB_SERVICE_MULTIHOME = 1 << 2, /* SCTP: lb_sctp_vips has its addresses */
 };
 
@@ -97,6 +97,22 @@ struct {
 	__type(key, __u32);
 	__type(value, struct lb_control);
 } lb_control SEC(".maps");
+
+/*
+ * Addresses of services and of endpoints. What is neither is never held up: fragments between others that come out of
+ * order go on as they came.
+ */
+struct lb_address {
+	__u32 uses; /* rules that name it */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ip_addr);
+	__type(value, struct lb_address);
+} lb_address SEC(".maps");
 
 /* Prefixes that may use a service with LB_SERVICE_SOURCES. Bits of `prefixlen` count from `service_id` on. */
 struct lb_source_key {

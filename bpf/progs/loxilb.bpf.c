@@ -16,9 +16,43 @@
 #include "../stages/conntrack.h"
 #include "../stages/expire.h"
 #include "../stages/forward.h"
+#include "../stages/fragment.h"
 #include "../stages/icmp_error.h"
 #include "../stages/lb.h"
 #include "../stages/reply.h"
+
+/* The packet's flow, opened if need be. NULL: `verdict` says what to do with the packet. */
+static __always_inline struct ct_entry *find_flow(struct __sk_buff *skb, struct pkt *p, int *verdict)
+{
+	struct ct_entry *entry = ct_lookup(&p->key);
+
+	/* A part of a packet does not open or change a flow: its first part has. */
+	if (unlikely(p->fragment == FRAGMENT_LATER)) {
+		*verdict = VERDICT_NEXT;
+		return entry;
+	}
+	if (likely(entry)) {
+		__u8 before = entry->state;
+
+		step_with(STEP_FLOW_FOUND, before, entry->flags, entry->service_id, &entry->ndaddr);
+		if (unlikely(entry->special & CT_SPECIAL_PPV2))
+			ppv2_normalize(p, entry);
+		entry = ct_advance(skb, p, entry);
+		if (cfg_trace && entry)
+			step(STEP_FLOW_STATE, before, entry->state, 0);
+	} else {
+		step(STEP_NO_FLOW, 0, 0, 0);
+	}
+	if (likely(entry))
+		return entry;
+	*verdict = cfg_lb ? lb_open_flow(skb, p) : VERDICT_NEXT;
+	if (*verdict == VERDICT_REFUSE)
+		*verdict = reply_refused(skb, p);
+	if (*verdict != VERDICT_CONTINUE)
+		return NULL;
+	*verdict = VERDICT_DROP;
+	return ct_lookup(&p->key);
+}
 
 static __always_inline int process(struct __sk_buff *skb, const bool egress)
 {
@@ -26,28 +60,26 @@ static __always_inline int process(struct __sk_buff *skb, const bool egress)
 	struct ct_entry *entry;
 	int verdict;
 
-	switch (parse(skb, &p)) {
+	verdict = parse(skb, &p);
+	step_with(STEP_PARSED, verdict, p.key.proto, p.key.proto == IPPROTO_TCP ? p.tcp_flags : p.icmp_type,
+		  &p.key.saddr);
+	switch (verdict) {
 	case PARSE_FLOW:
+		break;
+	case PARSE_FRAGMENT:
+		verdict = frag_arrive(skb, &p, egress);
+		if (verdict != VERDICT_CONTINUE)
+			return verdict;
 		break;
 	case PARSE_ICMP_ERROR:
 		return stage_icmp_error(skb, &p, egress);
 	default:
 		return VERDICT_NEXT;
 	}
-	entry = ct_lookup(&p.key);
-	if (likely(entry))
-		entry = ct_advance(skb, &p, entry);
-	if (unlikely(!entry)) {
-		if (!cfg_lb)
-			return VERDICT_NEXT;
-		verdict = lb_open_flow(skb, &p);
-		if (verdict != VERDICT_CONTINUE)
-			return verdict;
-		entry = ct_lookup(&p.key);
-		if (!entry)
-			return VERDICT_DROP;
-	}
-	return forward(skb, &p, entry, egress);
+	entry = find_flow(skb, &p, &verdict);
+	if (unlikely(p.fragment == FRAGMENT_FIRST))
+		frag_remember(&p, entry ? FRAG_FLOW : FRAG_FOREIGN);
+	return likely(entry) ? forward(skb, &p, entry, egress) : verdict;
 }
 
 SEC("tc")

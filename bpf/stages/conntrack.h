@@ -2,7 +2,10 @@
 #pragma once
 #include "../include/parse.h"
 #include "../maps/conntrack.h"
+#include "../include/event.h"
 #include "../maps/lb.h"
+#include "idle.h"
+#include "table.h"
 
 /*
  * State machines of flows, and where their entries are.
@@ -18,67 +21,9 @@ enum ct_advance_result {
 	CT_GONE,  /* the packet is the first of a new flow */
 };
 
-/* Idle times, RFC-free choices of the product (contract: conntrack timeouts); established flows use the service's. */
-#define CT_TCP_TRANSIENT_TICKS (10 * TICKS_PER_SECOND)
-#define CT_UDP_TRANSIENT_TICKS (5 * TICKS_PER_SECOND)
-#define CT_ICMP_TRANSIENT_TICKS (5 * TICKS_PER_SECOND)
-#define CT_DEFAULT_TICKS (240 * TICKS_PER_SECOND)
-
 /* One-way UDP counts as a flow of its own after this many packets, and as established after twice that. */
 #define CT_UDP_UNI_PACKETS 4
 #define CT_UDP_EST_PACKETS 8
-
-static __always_inline void endpoint_flow_confirmed(__u32 endpoint_id)
-{
-	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
-
-	if (!flows)
-		return;
-	if (flows->pending)
-		__sync_fetch_and_add(&flows->pending, -1);
-	__sync_fetch_and_add(&flows->active, 1);
-}
-
-static __always_inline void endpoint_flow_ended(__u32 endpoint_id, bool pending)
-{
-	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
-
-	if (!flows)
-		return;
-	/* Never below zero: an evicted flow may have been taken off by the recount already. */
-	if (pending) {
-		if (flows->pending)
-			__sync_fetch_and_add(&flows->pending, -1);
-	} else if (flows->active) {
-		__sync_fetch_and_add(&flows->active, -1);
-	}
-}
-
-static __always_inline struct ct_half_open *half_open(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&ct_half_open, &zero);
-}
-
-/* Takes one of the places that flows nobody has confirmed may have in ct_flow. */
-static __always_inline bool ct_reserve(void)
-{
-	struct ct_half_open *count = half_open();
-
-	if (!count || count->flows >= cfg_half_open_flows)
-		return false;
-	__sync_fetch_and_add(&count->flows, 1);
-	return true;
-}
-
-static __always_inline void ct_release(void)
-{
-	struct ct_half_open *count = half_open();
-
-	if (count && count->flows)
-		__sync_fetch_and_add(&count->flows, -1);
-}
 
 /*
  * Both sides have confirmed the flow. One that began in ct_new is moved to the table that is never evicted, and the old
@@ -89,53 +34,40 @@ static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entr
 	__u8 evictable = entry->flags & CT_EVICTABLE;
 	struct ct_key reverse;
 
-	if (!other || !(entry->flags & CT_PENDING))
+	if ((!other && !(entry->flags & CT_ONE_WAY)) || !(entry->flags & CT_PENDING))
 		return CT_KEPT;
 	entry->flags &= ~(CT_PENDING | CT_EVICTABLE);
-	other->flags &= ~(CT_PENDING | CT_EVICTABLE);
+	if (other)
+		other->flags &= ~(CT_PENDING | CT_EVICTABLE);
 	if (evictable) {
 		ct_reverse_key(&reverse, &p->key, entry);
 		if (bpf_map_update_elem(&ct_flow, &p->key, entry, BPF_ANY))
 			goto full;
-		if (bpf_map_update_elem(&ct_flow, &reverse, other, BPF_ANY)) {
+		if (other && bpf_map_update_elem(&ct_flow, &reverse, other, BPF_ANY)) {
 			bpf_map_delete_elem(&ct_flow, &p->key);
 			goto full;
 		}
 	} else {
 		ct_release();
 	}
-	endpoint_flow_confirmed(entry->endpoint_id);
+	if (!(entry->flags & CT_PATH))
+		endpoint_flow_confirmed(entry->endpoint_id);
 	count(EVENT_FLOW_CONFIRMED);
+	if (p->key.proto == IPPROTO_TCP)
+		watch_idle(&p->key, entry);
 	if (!evictable)
 		return CT_KEPT;
 	bpf_map_delete_elem(&ct_new, &p->key);
-	bpf_map_delete_elem(&ct_new, &reverse);
+	if (other)
+		bpf_map_delete_elem(&ct_new, &reverse);
 	return CT_MOVED;
 
 full:
 	entry->flags |= CT_PENDING | CT_EVICTABLE;
-	other->flags |= CT_PENDING | CT_EVICTABLE;
+	if (other)
+		other->flags |= CT_PENDING | CT_EVICTABLE;
 	count(EVENT_FLOW_TABLE_FULL);
 	return CT_KEPT;
-}
-
-/* Takes both directions out. */
-static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry *entry)
-{
-	struct ct_key reverse;
-	__u8 flags = entry->flags;
-
-	ct_reverse_key(&reverse, key, entry);
-	endpoint_flow_ended(entry->endpoint_id, flags & CT_PENDING);
-	if (flags & CT_EVICTABLE) {
-		bpf_map_delete_elem(&ct_new, &reverse);
-		bpf_map_delete_elem(&ct_new, key);
-		return;
-	}
-	if (flags & CT_PENDING)
-		ct_release();
-	bpf_map_delete_elem(&ct_flow, &reverse);
-	bpf_map_delete_elem(&ct_flow, key);
 }
 
 #define TCP_OPTION_END 0
@@ -264,6 +196,39 @@ static __always_inline void ct_tcp_track(const struct pkt *p, struct ct_entry *e
 }
 
 /*
+ * Flows whose answers do not come through here: what the client sends is all there is to judge by. A wrong guess costs
+ * nothing, as the next packet hashes to the same endpoint.
+ */
+__noinline int ct_one_way_advance(const struct pkt *p, struct ct_entry *entry)
+{
+	__u8 state;
+
+	if (!p || !entry)
+		return CT_KEPT;
+	state = entry->state;
+	if (p->key.proto != IPPROTO_TCP) {
+		/* Nobody answers here: as established as it gets, once it is more than a few packets. */
+		if (entry->packets + 1 <= CT_UDP_EST_PACKETS || state == CT_UDP_EST)
+			return CT_KEPT;
+		entry->state = CT_UDP_EST;
+		return ct_confirm(p, entry, NULL);
+	}
+	if (p->opens_flow) {
+		if (state != CT_TCP_CLOSED_WAIT)
+			return CT_KEPT;
+		ct_remove(&p->key, entry);
+		return CT_GONE;
+	}
+	if (p->tcp_flags & TCP_ACK)
+		entry->tcp_ack = p->tcp_ack;
+	if (p->tcp_flags & (TCP_RST | TCP_FIN))
+		entry->state = CT_TCP_CLOSED_WAIT;
+	else if (p->tcp_flags & TCP_ACK && state == CT_TCP_SYN_SENT)
+		entry->state = CT_TCP_EST;
+	return entry->state == CT_TCP_EST ? ct_confirm(p, entry, NULL) : CT_KEPT;
+}
+
+/*
  * Everything of TCP but plain segments of established flows.
  */
 __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
@@ -278,8 +243,7 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 		return CT_KEPT;
 	reply = entry->flags & CT_REPLY;
 	state = entry->state;
-	ct_reverse_key(&reverse, &p->key, entry);
-	other = ct_lookup(&reverse);
+	other = ct_lookup_reverse(&reverse, &p->key, entry);
 	if (p->tcp_flags & TCP_RST) {
 		if (reset_is_valid(p, entry, other))
 			state = CT_TCP_CLOSED_WAIT;
@@ -357,13 +321,14 @@ __noinline int ct_datagram_advance(const struct pkt *p, struct ct_entry *entry)
 	}
 	if (state == entry->state)
 		return CT_KEPT;
-	ct_reverse_key(&reverse, &p->key, entry);
-	other = ct_lookup(&reverse);
+	other = ct_lookup_reverse(&reverse, &p->key, entry);
 	entry->state = state;
 	if (other)
 		other->state = state;
 	return udp && state == CT_UDP_EST ? ct_confirm(p, entry, other) : CT_KEPT;
 }
+
+#include "sctp.h"
 
 /*
  * Moves the flow's state on with this packet. Returns the entry to forward with, or NULL when the packet has to be
@@ -378,29 +343,16 @@ static __always_inline struct ct_entry *ct_advance(struct __sk_buff *skb, const 
 			ct_tcp_track(p, entry);
 			return entry;
 		}
-		result = ct_tcp_advance(skb, p, entry);
+		result = entry->flags & CT_ONE_WAY ? ct_one_way_advance(p, entry) : ct_tcp_advance(skb, p, entry);
+	} else if (unlikely(p->key.proto == IPPROTO_SCTP)) {
+		result = ct_sctp_advance(skb, p, entry);
 	} else {
 		/* ICMP's BIDIR has the same number. */
 		if (likely(entry->state == CT_UDP_EST))
 			return entry;
-		result = ct_datagram_advance(p, entry);
+		result = entry->flags & CT_ONE_WAY ? ct_one_way_advance(p, entry) : ct_datagram_advance(p, entry);
 	}
 	if (likely(result == CT_KEPT))
 		return entry;
 	return result == CT_MOVED ? bpf_map_lookup_elem(&ct_flow, &p->key) : NULL;
-}
-
-/* Idle time of a flow in this state: the service's once both sides have spoken. */
-static __always_inline __u32 ct_idle_ticks(__u8 proto, __u8 state, const struct lb_service_state *service)
-{
-	__u32 established = service && service->idle_ticks ? service->idle_ticks : CT_DEFAULT_TICKS;
-
-	switch (proto) {
-	case IPPROTO_TCP:
-		return state == CT_TCP_EST || state == CT_TCP_FINI ? established : CT_TCP_TRANSIENT_TICKS;
-	case IPPROTO_UDP:
-		return state == CT_UDP_EST ? established : CT_UDP_TRANSIENT_TICKS;
-	default:
-		return state == CT_ICMP_BIDIR ? established : CT_ICMP_TRANSIENT_TICKS;
-	}
 }

@@ -27,28 +27,31 @@ struct bpf_iter__bpf_map_elem {
 /* One byte of output for so many elements: what a read(2) of so many bytes is a slice of. */
 #define WALK_ELEMENTS_PER_BYTE 4
 
-static __always_inline bool is_idle(const struct ct_entry *entry, __u32 idle, __u32 now)
-{
-	/* A packet may have come in since `now` was taken. */
-	return (__s32)(now - entry->seen) > (__s32)idle;
-}
-
 /* Nothing but the endpoint's removal or a flush makes a service id unknown. */
 static __always_inline bool service_is_dead(const struct lb_service_state *service)
 {
 	return !service || !service->alive;
 }
 
-/* Ends the flow unless its other direction is alive. */
-static __noinline bool end_unless_answered(const struct ct_key *key, struct ct_entry *entry, __u32 idle, __u32 now)
+/*
+ * Ends the flow unless its other direction is alive. `reset` (enum ct_reset_reason): both ends are told when it was
+ * open.
+ */
+static __noinline bool end_unless_answered(const struct ct_key *key, struct ct_entry *entry, __u32 idle, __u32 now,
+					   __u32 reset)
 {
 	struct ct_key reverse;
 	struct ct_entry *other;
 
-	ct_reverse_key(&reverse, key, entry);
-	other = ct_lookup(&reverse);
+	other = ct_lookup_reverse(&reverse, key, entry);
 	if (idle && other && !is_idle(other, idle, now))
 		return false;
+	if (reset && tcp_is_open(key, entry)) {
+		if (!(entry->flags & CT_REPLY))
+			announce_reset(key, entry, other, reset);
+		else if (other)
+			announce_reset(&reverse, other, entry, reset);
+	}
 	ct_remove(key, entry);
 	count(EVENT_FLOW_EXPIRED);
 	return true;
@@ -62,7 +65,7 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	struct lb_service_state *service;
 	struct lb_endpoint_flows *flows;
 	struct ct_half_open *count;
-	__u32 now, idle;
+	__u32 now, idle, reset;
 	bool dead;
 	__u8 byte = 0;
 
@@ -77,20 +80,29 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	service = bpf_map_lookup_elem(&lb_svc_state, &entry->service_id);
 	/* The entry of the first packet answers for both. */
 	dead = !(entry->flags & CT_REPLY) && service_is_dead(service);
+	reset = service && service->reset ? CT_RESET_IDLE : 0;
+	if (unlikely(pass->cut) && !(entry->flags & CT_REPLY)) {
+		struct lb_endpoint *endpoint = bpf_map_lookup_elem(&lb_endpoint, &entry->endpoint_id);
+
+		if (endpoint && endpoint->flags & LB_EP_CUT) {
+			dead = true;
+			reset = endpoint->flags & LB_EP_RESET ? CT_RESET_CUT : 0;
+		}
+	}
 	idle = dead ? 0 : ct_idle_ticks(current->proto, entry->state, service);
 	if (pass->closing_ticks && current->proto == IPPROTO_TCP && entry->state == CT_TCP_CLOSED_WAIT)
 		idle = pass->closing_ticks;
 	if (dead || is_idle(entry, idle, now)) {
 		struct ct_key key = *current;
 
-		if (end_unless_answered(&key, entry, idle, now)) {
+		if (end_unless_answered(&key, entry, idle, now, reset)) {
 			pass->expired++;
 			return 0;
 		}
 	}
 	if (unlikely((entry->flags & (CT_PENDING | CT_REPLY)) == CT_PENDING)) {
 		flows = bpf_map_lookup_elem(&lb_ep_flows, &entry->endpoint_id);
-		if (flows)
+		if (flows && !(entry->flags & CT_PATH))
 			__sync_fetch_and_add(&flows->recount, 1);
 		count = half_open();
 		if (!table && count)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 #include "../include/csum.h"
+#include "../include/event.h"
 #include "../include/parse.h"
 #include "../include/verdict.h"
 #include "../maps/dataplane.h"
@@ -36,6 +37,35 @@ static __always_inline __u32 intf_flags(__u32 ifindex)
 	return value ? value->flags : 0;
 }
 
+/* The route's next hop is the destination itself: the kernel writes a router's address over it. */
+static __always_inline bool is_on_link(const struct bpf_fib_lookup *fib, const struct ip_addr *daddr)
+{
+	if (ip_is_v4(daddr))
+		return fib->family == AF_INET && fib->ipv4_dst == daddr->w[3];
+	return fib->ipv6_dst[0] == daddr->w[0] && fib->ipv6_dst[1] == daddr->w[1] && fib->ipv6_dst[2] == daddr->w[2] &&
+	       fib->ipv6_dst[3] == daddr->w[3];
+}
+
+#define TUNNEL_OVERHEAD_V4 sizeof(struct iphdr)
+#define TUNNEL_OVERHEAD_V6 sizeof(struct ipv6hdr)
+/* What a packet gains when it becomes IPv6, and loses when it becomes IPv4. */
+#define FAMILY_OVERHEAD (sizeof(struct ipv6hdr) - sizeof(struct iphdr))
+
+/* The MTU as packets count that have not been made longer or shorter yet. */
+static __always_inline __u32 mtu_before(__u32 mtu, const struct ct_entry *entry)
+{
+	bool to_v4 = ip_is_v4(&entry->ndaddr);
+	__u32 overhead = 0;
+
+	if (likely(!entry->special))
+		return mtu;
+	if (entry->special & CT_SPECIAL_FAMILY)
+		return to_v4 ? mtu + FAMILY_OVERHEAD : mtu - FAMILY_OVERHEAD;
+	if (entry->special & CT_SPECIAL_TUNNEL)
+		overhead = to_v4 ? TUNNEL_OVERHEAD_V4 : TUNNEL_OVERHEAD_V6;
+	return mtu > overhead ? mtu - overhead : mtu;
+}
+
 /* Looks the way out of `entry` up and remembers it. */
 __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 proto, __u32 generation)
 {
@@ -48,7 +78,13 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 	count(EVENT_RESOLVED);
 	fib_fill(&fib, &entry->nsaddr, &entry->ndaddr, proto, entry->nsport, entry->ndport);
 	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-	mtu = fib.mtu_result;
+	if (entry->special & CT_SPECIAL_DSR && !(entry->special & CT_SPECIAL_FORCED)) {
+		bool neighbour = rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH;
+
+		neighbour = neighbour || is_on_link(&fib, &entry->ndaddr);
+		entry->special = neighbour ? CT_SPECIAL_DSR : CT_SPECIAL_DSR | CT_SPECIAL_TUNNEL;
+	}
+	mtu = mtu_before(fib.mtu_result, entry);
 	entry->mtu = mtu > 0xffff || rc != BPF_FIB_LKUP_RET_SUCCESS ? 0xffff : mtu;
 	entry->oif = fib.ifindex;
 	entry->resolved = now_ticks() >> RESOLVE_SHIFT;
@@ -81,7 +117,21 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 	}
 }
 
-/* Writes the translated addresses, ports and MAC addresses. `routed` packets lose one hop. */
+/* Both addresses lie together in the frame and in the entry: three words, not twelve bytes. */
+static __always_inline void write_macs(struct ethhdr *eth, const struct ct_entry *entry)
+{
+	const __u32 *from = (const __u32 *)entry->dmac;
+	__u32 *to = (__u32 *)eth;
+
+	to[0] = from[0];
+	to[1] = from[1];
+	to[2] = from[2];
+}
+
+/*
+ * Writes the translated addresses, ports and MAC addresses. `routed` packets lose one hop. A
+ * fragment that is not the first has no ports, and no checksum but IPv4's.
+ */
 static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
 				   bool routed, bool macs)
 {
@@ -122,6 +172,10 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 		if (routed)
 			ip->hop_limit--;
 	}
+	if (macs)
+		write_macs(eth, entry);
+	if (unlikely(p->fragment == FRAGMENT_LATER))
+		return 0;
 	if (l4 + 8 > end)
 		return -1;
 	if (p->key.proto == IPPROTO_TCP) {
@@ -140,15 +194,6 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 	} else {
 		*(__be16 *)l4 = entry->nsport;
 		*(__be16 *)(l4 + 2) = entry->ndport;
-	}
-	if (macs) {
-		/* Both addresses lie together in the frame and in the entry: three words, not twelve bytes. */
-		const __u32 *from = (const __u32 *)entry->dmac;
-		__u32 *to = (__u32 *)eth;
-
-		to[0] = from[0];
-		to[1] = from[1];
-		to[2] = from[2];
 	}
 	if (cfg_kern_ctx) {
 		__u32 state = checksum_state(skb);
@@ -209,55 +254,10 @@ static __always_inline bool way_writes_macs(__u8 way)
 	return way == CT_WAY_REDIRECT || way == CT_WAY_PEER || way == CT_WAY_LOOPBACK;
 }
 
-/*
- * Sends a packet of an existing flow. On the egress hook the kernel has already routed the packet, so a way that
- * leaves through the same interface is simply gone on with.
- */
-static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry,
-				   const bool egress)
+/* Hands a packet that is as it shall leave to its way out. */
+static __always_inline int leave(const struct ct_entry *entry, __u8 way, const bool egress)
 {
-	__u32 zero = 0, now = now_ticks();
-	struct dp_control *control = bpf_map_lookup_elem(&dp_control, &zero);
-	bool routed;
-
-	if (!control)
-		return VERDICT_NEXT;
-	if (egress && ip_equal(&entry->ndaddr, &p->key.daddr)) {
-		/* An answer of a local endpoint: same destination, the kernel's route stands. */
-		count_flow_packet(p, entry, now);
-		return rewrite(skb, p, entry, false, false) ? VERDICT_DROP : VERDICT_NEXT;
-	}
-	if (unlikely(entry->generation != (__u16)control->generation ||
-		     (__u16)((now >> RESOLVE_SHIFT) - entry->resolved) > cfg_resolve_age)) {
-		bool aged = entry->generation == (__u16)control->generation && entry->way == CT_WAY_REDIRECT;
-
-		if (resolve(skb, entry, p->key.proto, control->generation)) {
-			count(DROP_UNREACHABLE);
-			return VERDICT_DROP;
-		}
-		/* Let the kernel send one packet itself now and then: that keeps the neighbour entry confirmed. */
-		if (aged && entry->way == CT_WAY_REDIRECT && !egress) {
-			count_flow_packet(p, entry, now);
-			if (p->ttl <= 1)
-				return reply_icmp_error(skb, p, REPLY_TIME_EXCEEDED, 0);
-			if (too_big(skb, p, entry))
-				goto big;
-			if (rewrite(skb, p, entry, true, false))
-				goto bad;
-			return bpf_redirect_neigh(entry->oif, NULL, 0, 0);
-		}
-	}
-	routed = entry->way <= CT_WAY_NEIGH;
-	if (routed) {
-		if (unlikely(p->ttl <= 1))
-			return reply_icmp_error(skb, p, REPLY_TIME_EXCEEDED, 0);
-		if (unlikely(too_big(skb, p, entry)))
-			goto big;
-	}
-	count_flow_packet(p, entry, now);
-	if (unlikely(rewrite(skb, p, entry, routed, way_writes_macs(entry->way))))
-		goto bad;
-	switch (entry->way) {
+	switch (way) {
 	case CT_WAY_PEER:
 		/* Only a packet on its way in can change the namespace. */
 		return egress ? bpf_redirect(entry->oif, 0) : bpf_redirect_peer(entry->oif, 0);
@@ -270,15 +270,74 @@ static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, s
 	default:
 		return VERDICT_NEXT;
 	}
+}
+
+static __always_inline int drop_packet(const struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
+				       __u32 reason)
+{
+	report(p, reason, entry->service_id, entry->endpoint_id, skb->ifindex);
+	return VERDICT_DROP;
+}
+
+#include "special.h"
+
+/*
+ * Sends a packet of an existing flow. On the egress hook the kernel has already routed the packet, so a way that
+ * leaves through the same interface is simply gone on with.
+ */
+static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry,
+				   const bool egress)
+{
+	__u32 zero = 0, now = now_ticks();
+	struct dp_control *control = bpf_map_lookup_elem(&dp_control, &zero);
+	bool routed;
+	__u8 way;
+
+	if (!control)
+		return VERDICT_NEXT;
+	if (egress && ip_equal(&entry->ndaddr, &p->key.daddr) && !entry->special) {
+		/* An answer of a local endpoint: same destination, the kernel's route stands. */
+		count_flow_packet(p, entry, now);
+		return rewrite(skb, p, entry, false, false) ? VERDICT_DROP : VERDICT_NEXT;
+	}
+	if (unlikely(entry->generation != (__u16)control->generation ||
+		     (__u16)((now >> RESOLVE_SHIFT) - entry->resolved) > cfg_resolve_age)) {
+		bool aged = entry->generation == (__u16)control->generation && entry->way == CT_WAY_REDIRECT;
+
+		if (resolve(skb, entry, p->key.proto, control->generation))
+			return drop_packet(skb, p, entry, DROP_UNREACHABLE);
+		way = entry->way;
+		/* Let the kernel send one packet itself now and then: that keeps the neighbour entry confirmed. */
+		if (aged && way == CT_WAY_REDIRECT && !egress)
+			way = CT_WAY_NEIGH;
+	} else {
+		way = entry->way;
+	}
+	routed = way <= CT_WAY_NEIGH;
+	step(STEP_WAY, way, entry->oif, entry->mtu);
+	if (routed) {
+		if (unlikely(p->ttl <= 1) && entry->special != CT_SPECIAL_DSR) {
+			step(STEP_TTL_SPENT, p->ttl, 0, 0);
+			return reply_icmp_error(skb, p, REPLY_TIME_EXCEEDED, 0);
+		}
+		if (unlikely(too_big(skb, p, entry)))
+			goto big;
+	}
+	count_flow_packet(p, entry, now);
+	if (unlikely(entry->special))
+		return forward_special(skb, p, entry, way, egress);
+	if (unlikely(rewrite(skb, p, entry, routed, way_writes_macs(way))))
+		goto bad;
+	return leave(entry, way, egress);
 
 big:
-	if (p->df)
+	step(STEP_TOO_BIG, p->l3_len, entry->mtu, 0);
+	if (p->df || entry->special)
 		return reply_icmp_error(skb, p, REPLY_TOO_BIG, entry->mtu);
 	/* The kernel fragments what may be fragmented. */
 	count_flow_packet(p, entry, now);
 	if (!rewrite(skb, p, entry, false, false))
 		return VERDICT_NEXT;
 bad:
-	count(DROP_REWRITE);
-	return VERDICT_DROP;
+	return drop_packet(skb, p, entry, DROP_REWRITE);
 }

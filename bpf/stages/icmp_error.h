@@ -81,16 +81,6 @@ static __always_inline long store_quote(struct __sk_buff *skb, __u32 check_off, 
 	       bpf_l4_csum_replace(skb, check_off, 0, csum_delta(old, size, new, size), 0);
 }
 
-static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
-{
-	__u8 ttl = p->ttl - 1;
-
-	if (!p->v4)
-		return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), 0);
-	return bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, ttl, 2) ||
-	       bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0);
-}
-
 /* Sends the translated error to where the original packet came from. */
 static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
 				      const struct ip_addr *saddr, __u8 proto, bool egress)
@@ -119,7 +109,7 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p
 	return VERDICT_NEXT;
 }
 
-__noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p, __u32 egress)
+__noinline int icmp4_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 {
 	struct quoted_l4 old_l4, new_l4;
 	struct ct_key key = {};
@@ -147,8 +137,13 @@ __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p, __u32 egr
 	key.proto = old.protocol;
 	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
+	step_with(STEP_ICMP_QUOTE, key.proto, !!entry, 0, &key.saddr);
 	if (!entry)
 		return VERDICT_NEXT;
+	if (entry->special & (CT_SPECIAL_DSR | CT_SPECIAL_FAMILY)) {
+		p->key = key;
+		return VERDICT_CONTINUE;
+	}
 	new = old;
 	new.saddr = entry->ndaddr.w[3];
 	new.daddr = entry->nsaddr.w[3];
@@ -174,7 +169,7 @@ __noinline int icmp4_error(struct __sk_buff *skb, const struct pkt *p, __u32 egr
 	return send_error(skb, p, entry, &saddr, IPPROTO_ICMP, egress);
 }
 
-__noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p, __u32 egress)
+__noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 {
 	struct quoted_l4 old_l4, new_l4;
 	struct ct_key key = {};
@@ -212,8 +207,13 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p, __u32 egr
 		return VERDICT_NEXT;
 	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
+	step_with(STEP_ICMP_QUOTE, key.proto, !!entry, 0, &key.saddr);
 	if (!entry)
 		return VERDICT_NEXT;
+	if (entry->special & (CT_SPECIAL_DSR | CT_SPECIAL_FAMILY)) {
+		p->key = key;
+		return VERDICT_CONTINUE;
+	}
 	new = old;
 	__builtin_memcpy(&new.saddr, &entry->ndaddr, 16);
 	__builtin_memcpy(&new.daddr, &entry->nsaddr, 16);
@@ -234,9 +234,30 @@ __noinline int icmp6_error(struct __sk_buff *skb, const struct pkt *p, __u32 egr
 	return send_error(skb, p, entry, &outer[0], IPPROTO_ICMPV6, egress);
 }
 
-static __always_inline int stage_icmp_error(struct __sk_buff *skb, const struct pkt *p, const bool egress)
+/*
+ * The error belongs to a flow whose packets are not just translated: `p->key` is the key of its direction that answers
+ * the quoted packet. A function of its own, because the stack of a call chain is short.
+ */
+static __always_inline int special_icmp_error(struct __sk_buff *skb, struct pkt *p, const bool egress)
 {
+	struct ct_entry *entry = ct_lookup(&p->key);
+
+	if (!entry)
+		return VERDICT_NEXT;
+	count(EVENT_ICMP_RELAYED);
+	/* About what the endpoint sent to the client past this machine: it is the endpoint's to know. */
+	if (entry->special & CT_SPECIAL_DSR)
+		return dsr_forward(skb, p, entry, entry->way, egress);
+	return family_icmp_error(skb, p, entry, egress);
+}
+
+static __always_inline int stage_icmp_error(struct __sk_buff *skb, struct pkt *p, const bool egress)
+{
+	int verdict = VERDICT_NEXT;
+
 	if (p->v4)
-		return icmp4_error(skb, p, egress);
-	return cfg_ipv6 ? icmp6_error(skb, p, egress) : VERDICT_NEXT;
+		verdict = icmp4_error(skb, p, egress);
+	else if (cfg_ipv6)
+		verdict = icmp6_error(skb, p, egress);
+	return verdict == VERDICT_CONTINUE ? special_icmp_error(skb, p, egress) : verdict;
 }

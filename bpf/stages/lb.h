@@ -237,11 +237,16 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 
 	if (!p || !entry)
 		return -1;
+	if (entry->flags & CT_ONE_WAY) {
+		entry->flags |= ct_reserve() ? 0 : CT_EVICTABLE;
+		return 0;
+	}
 	reverse.seen = entry->seen;
 	reverse.endpoint_id = entry->endpoint_id;
 	reverse.service_id = entry->service_id;
 	reverse.state = entry->state;
 	reverse.nat = entry->nat;
+	reverse.special = entry->special;
 	reverse.flags = entry->flags | CT_REPLY | (ct_reserve() ? 0 : CT_EVICTABLE);
 	reverse.nsaddr = p->key.daddr;
 	reverse.ndaddr = p->key.saddr;
@@ -273,7 +278,6 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 	}
 	if (!(reverse.flags & CT_EVICTABLE))
 		ct_release();
-	count(DROP_PORT_EXHAUSTED);
 	return -1;
 
 inserted:
@@ -283,7 +287,33 @@ inserted:
 	return 0;
 }
 
-static __always_inline struct lb_service *find_service(const struct __sk_buff *skb, const struct pkt *p)
+/* A service of a range of ports, or NULL. Asked only where no service has the very port. */
+static __always_inline struct lb_service *find_range(const struct lb_service_key *service)
+{
+	__u32 zero = 0;
+	struct lb_control *control = bpf_map_lookup_elem(&lb_control, &zero);
+	struct lb_range_key key = {
+		.prefixlen = LB_RANGE_FIXED_BITS + 16,
+		.mark = service->mark,
+		.addr = service->addr,
+		.proto = service->proto,
+		.port = service->port,
+	};
+
+	if (likely(!control || !(control->flags & LB_HAS_RANGES)))
+		return NULL;
+	return bpf_map_lookup_elem(&lb_range, &key);
+}
+
+static __always_inline struct lb_service *find_of_mark(const struct lb_service_key *key)
+{
+	struct lb_service *service = bpf_map_lookup_elem(&lb_service, key);
+
+	return service ? service : find_range(key);
+}
+
+/* Not inlined, for its keys need not be on the stack of all that follows. */
+static __noinline struct lb_service *find_service(const struct __sk_buff *skb, const struct pkt *p)
 {
 	struct lb_service_key key = {
 		.addr = p->key.daddr,
@@ -291,38 +321,87 @@ static __always_inline struct lb_service *find_service(const struct __sk_buff *s
 		.proto = p->key.proto,
 		.mark = skb->mark,
 	};
-	struct lb_service *service = bpf_map_lookup_elem(&lb_service, &key);
+	struct lb_service *service = find_of_mark(&key);
 
 	if (service || !key.mark)
 		return service;
 	/* A rule without a mark takes packets of any mark. */
 	key.mark = 0;
-	return bpf_map_lookup_elem(&lb_service, &key);
+	return find_of_mark(&key);
+}
+
+/* Whether the client is one of those the service is for. */
+__noinline int source_is_allowed(const struct pkt *p, __u32 service_id)
+{
+	struct lb_source_key key = { .prefixlen = 32 + 128, .service_id = service_id };
+
+	if (!p)
+		return 0;
+	key.addr = p->key.saddr;
+	return bpf_map_lookup_elem(&lb_source, &key) != NULL;
+}
+
+/* The endpoint's port for a flow to this port of the service. */
+static __always_inline __be16 endpoint_port(const struct pkt *p, const struct lb_service *service,
+					    const struct lb_endpoint *endpoint)
+{
+	__u32 offset, ports = endpoint->ports;
+
+	if (is_icmp(p->key.proto) || service->mode == LB_MODE_DSR)
+		return p->key.dport;
+	if (likely(ports <= 1))
+		return endpoint->port;
+	if (endpoint->flags & LB_EP_PORT_SHIFT)
+		offset = (bpf_ntohs(p->key.dport) - bpf_ntohs(service->port)) & 0xffff;
+	else
+		/* Another hash than the one that chose the endpoint: it would always choose the same of its ports. */
+		offset = scale(finish(hash_tuple(&p->key) ^ 0x9e3779b9), ports);
+	return bpf_htons(bpf_ntohs(endpoint->port) + (offset < ports ? offset : 0));
 }
 
 /* Fills in what the flow's packets become. */
-static __always_inline int translate(const struct pkt *p, const struct lb_endpoint *endpoint, bool from_local,
-				     struct ct_entry *entry)
+static __always_inline int translate(const struct pkt *p, const struct lb_service *service,
+				     const struct lb_endpoint *endpoint, bool from_local, struct ct_entry *entry)
 {
+	bool v4 = ip_is_v4(&endpoint->addr);
+
 	entry->ndaddr = endpoint->addr;
-	entry->ndport = is_icmp(p->key.proto) ? p->key.dport : endpoint->port;
+	entry->ndport = endpoint_port(p, service, endpoint);
 	entry->nsport = p->key.sport;
+	if (service->mode == LB_MODE_DSR) {
+		entry->nsaddr = endpoint->self;
+		entry->nat = CT_NAT_DSR;
+		entry->flags |= CT_ONE_WAY;
+		entry->special = CT_SPECIAL_DSR;
+		if (v4 != p->v4 || endpoint->flags & LB_EP_TUNNEL)
+			entry->special |= CT_SPECIAL_TUNNEL | CT_SPECIAL_FORCED;
+		return 0;
+	}
+	if (p->key.proto == IPPROTO_SCTP)
+		entry->special |= CT_SPECIAL_SCTP;
+	else if (p->key.proto == IPPROTO_TCP && service->flags & LB_SERVICE_PPV2)
+		entry->special |= CT_SPECIAL_PPV2;
+	if (v4 != p->v4)
+		entry->special |= CT_SPECIAL_FAMILY;
 	if (ip_equal(&endpoint->addr, &p->key.saddr)) {
 		entry->nsaddr = p->key.daddr;
 		entry->nat = CT_NAT_HAIRPIN;
 	} else if (!ip_is_zero(&endpoint->source)) {
 		entry->nsaddr = endpoint->source;
 		entry->nat = CT_NAT_FULL;
-	} else if (from_local && ip_equal(&p->key.saddr, &p->key.daddr) && !ip_is_zero(&endpoint->self)) {
-		/* A local process that talks to the service has taken the service's own address as its source. */
+	} else if ((v4 != p->v4 || (from_local && ip_equal(&p->key.saddr, &p->key.daddr))) &&
+		   !ip_is_zero(&endpoint->self)) {
+		/*
+		 * A local process that talks to the service has taken the service's own address as its source; a client
+		 * of another family has none the endpoint could answer to.
+		 */
 		entry->nsaddr = endpoint->self;
 		entry->nat = CT_NAT_FULL;
 	} else {
 		entry->nsaddr = p->key.saddr;
 		entry->nat = CT_NAT_DNAT;
 	}
-	/* Families are not translated into each other here. */
-	return ip_is_v4(&entry->ndaddr) == p->v4 && ip_is_v4(&entry->nsaddr) == p->v4 ? 0 : -1;
+	return ip_is_v4(&entry->nsaddr) == v4 ? 0 : -1;
 }
 
 /* The table became full between the two inserts: the sender tries again, and then there is no room for either. */
@@ -334,12 +413,48 @@ __noinline int drop_reverse(const struct ct_key *key, const struct ct_entry *ent
 		return 0;
 	ct_reverse_key(&reverse, key, entry);
 	if (entry->flags & CT_EVICTABLE) {
-		bpf_map_delete_elem(&ct_new, &reverse);
-	} else {
-		bpf_map_delete_elem(&ct_flow, &reverse);
-		ct_release();
+		if (!(entry->flags & CT_ONE_WAY))
+			bpf_map_delete_elem(&ct_new, &reverse);
+		return 0;
 	}
+	if (!(entry->flags & CT_ONE_WAY))
+		bpf_map_delete_elem(&ct_flow, &reverse);
+	ct_release();
 	return 0;
+}
+
+/* One event of this service. */
+static __always_inline int refuse(const struct __sk_buff *skb, const struct pkt *p, __u32 service_id, __u32 endpoint_id,
+				  __u32 reason)
+{
+	report(p, reason, service_id, endpoint_id, skb->ifindex);
+	return VERDICT_DROP;
+}
+
+static __always_inline void count_flow_opened(__u32 endpoint_id)
+{
+	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
+	struct lb_endpoint_stats *stats = bpf_map_lookup_elem(&lb_ep_stats, &endpoint_id);
+
+	if (flows)
+		__sync_fetch_and_add(&flows->pending, 1);
+	if (stats)
+		stats->flows++;
+}
+
+/* Inserts both directions. VERDICT_CONTINUE, or what to do with the packet. */
+static __always_inline int insert_flow(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
+{
+	if (insert_reverse(p, entry))
+		return refuse(skb, p, entry->service_id, entry->endpoint_id, DROP_PORT_EXHAUSTED);
+	if (insert_forward(&p->key, entry)) {
+		drop_reverse(&p->key, entry);
+		return refuse(skb, p, entry->service_id, entry->endpoint_id, DROP_FLOW_INSERT);
+	}
+	count_flow_opened(entry->endpoint_id);
+	report(p, EVENT_FLOW_CREATED, entry->service_id, entry->endpoint_id, skb->ifindex);
+	step_with(STEP_FLOW_OPENED, entry->nat, entry->special, bpf_ntohs(entry->nsport), &entry->nsaddr);
+	return VERDICT_CONTINUE;
 }
 
 /*
@@ -348,56 +463,51 @@ __noinline int drop_reverse(const struct ct_key *key, const struct ct_entry *ent
 __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct lb_service *service;
-	struct lb_endpoint_flows *flows;
-	struct lb_endpoint_stats *stats;
 	struct lb_endpoint *endpoint;
 	struct ct_entry entry = {};
 
 	if (!p)
 		return VERDICT_NEXT;
 	service = find_service(skb, p);
-	if (!service)
+	if (!service) {
+		step(STEP_NO_SERVICE, bpf_ntohs(p->key.dport), skb->mark, 0);
 		return VERDICT_NEXT;
-	if (!p->opens_flow) {
-		count(PASS_NO_FLOW);
-		return VERDICT_NEXT;
-	}
-	if (!service->slot_count)
-		return reply_refused(skb, p);
-	entry.endpoint_id = select_endpoint(service, p);
-	endpoint = bpf_map_lookup_elem(&lb_endpoint, &entry.endpoint_id);
-	if (!entry.endpoint_id || !endpoint) {
-		count(DROP_BAD_ENDPOINT);
-		return VERDICT_DROP;
 	}
 	entry.service_id = service->service_id;
+	step(STEP_SERVICE_FOUND, service->service_id, service->mode, service->select);
+	if (service->flags & LB_SERVICE_SOURCES && !source_is_allowed(p, service->service_id)) {
+		step_with(STEP_SOURCE_REFUSED, service->service_id, 0, 0, &p->key.saddr);
+		return refuse(skb, p, service->service_id, 0, DROP_SOURCE);
+	}
+	/* Answers of DSR do not come by here: a flow in its middle hashes to where it began. */
+	if (!p->opens_flow && service->mode != LB_MODE_DSR) {
+		step(STEP_NOT_OPENING, p->tcp_flags, 0, 0);
+		report(p, PASS_NO_FLOW, service->service_id, 0, skb->ifindex);
+		return VERDICT_NEXT;
+	}
+	if (!service->slot_count) {
+		step(STEP_NO_ENDPOINT, service->service_id, 0, 0);
+		report(p, DROP_NO_ENDPOINT, service->service_id, 0, skb->ifindex);
+		return VERDICT_REFUSE;
+	}
+	entry.endpoint_id = select_endpoint(service, p);
+	endpoint = bpf_map_lookup_elem(&lb_endpoint, &entry.endpoint_id);
+	if (!entry.endpoint_id || !endpoint)
+		return refuse(skb, p, service->service_id, 0, DROP_BAD_ENDPOINT);
+	step_with(STEP_ENDPOINT, entry.endpoint_id, bpf_ntohs(endpoint->port), service->slot_count, &endpoint->addr);
 	entry.seen = now_ticks();
 	entry.flags = CT_PENDING;
 	if (skb->ifindex == LOOPBACK_IFINDEX || !skb->ingress_ifindex)
 		entry.flags |= CT_FROM_LOCAL;
-	if (translate(p, endpoint, entry.flags & CT_FROM_LOCAL, &entry)) {
-		count(DROP_BAD_ENDPOINT);
-		return VERDICT_DROP;
-	}
+	if (translate(p, service, endpoint, entry.flags & CT_FROM_LOCAL, &entry))
+		return refuse(skb, p, service->service_id, entry.endpoint_id, DROP_BAD_ENDPOINT);
 	if (p->key.proto == IPPROTO_TCP) {
 		entry.state = CT_TCP_SYN_SENT;
 		remember_syn(skb, p, &entry);
+	} else if (p->key.proto == IPPROTO_SCTP) {
+		entry.state = CT_SCTP_INIT;
 	} else if (is_icmp(p->key.proto)) {
 		entry.state = CT_ICMP_REQ_SENT;
 	}
-	if (insert_reverse(p, &entry))
-		return VERDICT_DROP;
-	if (insert_forward(&p->key, &entry)) {
-		drop_reverse(&p->key, &entry);
-		count(DROP_FLOW_INSERT);
-		return VERDICT_DROP;
-	}
-	flows = bpf_map_lookup_elem(&lb_ep_flows, &entry.endpoint_id);
-	if (flows)
-		__sync_fetch_and_add(&flows->pending, 1);
-	stats = bpf_map_lookup_elem(&lb_ep_stats, &entry.endpoint_id);
-	if (stats)
-		stats->flows++;
-	count(EVENT_FLOW_CREATED);
-	return VERDICT_CONTINUE;
+	return insert_flow(skb, p, &entry);
 }

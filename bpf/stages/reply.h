@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 #include "../include/csum.h"
+#include "../include/event.h"
 #include "../include/parse.h"
 #include "../include/verdict.h"
 
@@ -162,9 +163,9 @@ __noinline int reply_icmp_error(struct __sk_buff *skb, const struct pkt *p, __u3
 	if (!p)
 		return VERDICT_DROP;
 	if (reason == REPLY_TIME_EXCEEDED)
-		count(DROP_TTL_EXCEEDED);
+		report(p, DROP_TTL_EXCEEDED, 0, 0, skb->ifindex);
 	else if (reason == REPLY_TOO_BIG)
-		count(DROP_TOO_BIG);
+		report(p, DROP_TOO_BIG, 0, 0, skb->ifindex);
 	if (p->v4)
 		return reply_icmp4(skb, p, reason, mtu);
 	if (!cfg_ipv6)
@@ -227,7 +228,6 @@ __noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
 /* A service without an active endpoint refuses at once. */
 static __always_inline int reply_refused(struct __sk_buff *skb, const struct pkt *p)
 {
-	count(DROP_NO_ENDPOINT);
 	if (p->key.proto == IPPROTO_TCP)
 		return reply_tcp_reset(skb, p);
 	return reply_icmp_error(skb, p, REPLY_PORT_UNREACHABLE, 0);

@@ -60,6 +60,7 @@ export const CtSpecial = {
   CT_SPECIAL_FAMILY: 4,
   CT_SPECIAL_PPV2: 8,
   CT_SPECIAL_SCTP: 16,
+  CT_SPECIAL_FORCED: 32,
 } as const;
 
 /** C: enum ct_flags */
@@ -71,7 +72,6 @@ export const CtFlags = {
   CT_EVICTABLE: 16,
   CT_ONE_WAY: 32,
   CT_PATH: 64,
-  CT_IDLE_TIMER: 128,
 } as const;
 
 /** C: enum ct_way */

@@ -145,6 +145,22 @@ export const lbControl: Codec<LbControl> = struct(
   },
 );
 
+/** C: struct lb_address */
+export interface LbAddress {
+  uses: number;
+}
+export const lbAddress: Codec<LbAddress> = struct(
+  {
+    uses: u32,
+  },
+  {
+    size: 4,
+    offsets: {
+      uses: 0,
+    },
+  },
+);
+
 /** C: struct lb_source_key */
 export interface LbSourceKey {
   prefixlen: number;

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+
+static __always_inline int sctp_forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, __u32 way,
+					__u32 egress)
+{
+	if (!p || !entry)
+		return VERDICT_DROP;
+	return drop_packet(skb, p, entry, DROP_REWRITE);
+}

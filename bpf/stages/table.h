@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#pragma once
+#include "../maps/conntrack.h"
+#include "../maps/lb.h"
+
+/* The books of the flow tables: how many flows are where, and taking one out. */
+
+static __always_inline void endpoint_flow_confirmed(__u32 endpoint_id)
+{
+	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
+
+	if (!flows)
+		return;
+	if (flows->pending)
+		__sync_fetch_and_add(&flows->pending, -1);
+	__sync_fetch_and_add(&flows->active, 1);
+}
+
+static __always_inline void endpoint_flow_ended(__u32 endpoint_id, bool pending)
+{
+	struct lb_endpoint_flows *flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
+
+	if (!flows)
+		return;
+	/* Never below zero: an evicted flow may have been taken off by the recount already. */
+	if (pending) {
+		if (flows->pending)
+			__sync_fetch_and_add(&flows->pending, -1);
+	} else if (flows->active) {
+		__sync_fetch_and_add(&flows->active, -1);
+	}
+}
+
+static __always_inline struct ct_half_open *half_open(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ct_half_open, &zero);
+}
+
+/* Takes one of the places that flows nobody has confirmed may have in ct_flow. */
+static __always_inline bool ct_reserve(void)
+{
+	struct ct_half_open *count = half_open();
+
+	if (!count || count->flows >= cfg_half_open_flows)
+		return false;
+	__sync_fetch_and_add(&count->flows, 1);
+	return true;
+}
+
+static __always_inline void ct_release(void)
+{
+	struct ct_half_open *count = half_open();
+
+	if (count && count->flows)
+		__sync_fetch_and_add(&count->flows, -1);
+}
+
+/* Takes both directions out. */
+static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry *entry)
+{
+	struct ct_key reverse;
+	__u8 flags = entry->flags;
+
+	ct_reverse_key(&reverse, key, entry);
+	if (!(flags & CT_PATH))
+		endpoint_flow_ended(entry->endpoint_id, flags & CT_PENDING);
+	if (flags & CT_EVICTABLE) {
+		/* Without a way back the reverse tuple may belong to somebody else. */
+		if (!(flags & CT_ONE_WAY))
+			bpf_map_delete_elem(&ct_new, &reverse);
+		bpf_map_delete_elem(&ct_new, key);
+		return;
+	}
+	if (flags & CT_PENDING)
+		ct_release();
+	if (!(flags & CT_ONE_WAY))
+		bpf_map_delete_elem(&ct_flow, &reverse);
+	bpf_map_delete_elem(&ct_flow, key);
+}
