@@ -22,6 +22,8 @@ export interface MapRequest {
   readonly maxEntries: number;
   /** File name of the pin. */
   readonly pin: string;
+  /** Entries are not copied to a table of another size. */
+  readonly uncopyable: boolean;
 }
 
 export type LinkName = Pick<NetworkLink, 'ifindex' | 'name'>;

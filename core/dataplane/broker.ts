@@ -157,5 +157,6 @@ function requestOf<K, V>(spec: MapSpec<K, V>): MapRequest {
     valueSize: spec.value.size,
     maxEntries: spec.maxEntries,
     pin: spec.pin ?? spec.name,
+    uncopyable: spec.uncopyable ?? false,
   };
 }

@@ -1,10 +1,10 @@
 import type { AddressInfo } from 'node:net';
-import { BUILD_INFO, type BuildInfo, type Logger, NETWORK } from '@loxilb/sdk';
+import { BUILD_INFO, type BuildInfo, type Logger, NETWORK, RAW_SENDER } from '@loxilb/sdk';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config/schema.js';
 import { type Container, coreToken, createContainer, register, resolve, Services } from '../container.js';
 import { createDataPlaneBroker, type DataPlaneBroker, followNetwork } from '../dataplane/index.js';
-import { type ClosableNetwork, createNetwork } from '../netlink/index.js';
+import { type ClosableNetwork, type ClosableRawSender, createNetwork, createRawSender } from '../netlink/index.js';
 import { Catalog } from '../router/catalog.js';
 import { coreRoutes } from '../router/core-routes.js';
 import { docsHandler } from '../router/docs.js';
@@ -98,8 +98,12 @@ export class Daemon {
     const { config, configFile } = this.options;
     const store = this.#openStore();
     const broker = this.#openBroker();
-    const [network, plugins] = await Promise.all([this.#openNetwork(), loadPlugins(config.plugins, configFile)]);
-    const lifecycle = this.#createLifecycle(plugins, network);
+    const [network, rawSender, plugins] = await Promise.all([
+      this.#openNetwork(),
+      this.#openRawSender(),
+      loadPlugins(config.plugins, configFile),
+    ]);
+    const lifecycle = this.#createLifecycle(plugins, network, rawSender);
     await lifecycle.setup();
     this.#undo.push('stopping plugins', () => lifecycle.stop());
     broker.load();
@@ -129,9 +133,23 @@ export class Daemon {
     return network;
   }
 
-  #createLifecycle(plugins: Awaited<ReturnType<typeof loadPlugins>>, network: ClosableNetwork): Lifecycle {
+  async #openRawSender(): Promise<ClosableRawSender> {
+    const sender = await createRawSender({
+      backend: this.options.config.dataplane.backend,
+      log: this.options.log('network'),
+    });
+    this.#undo.push('closing raw sockets', () => sender.close());
+    return sender;
+  }
+
+  #createLifecycle(
+    plugins: Awaited<ReturnType<typeof loadPlugins>>,
+    network: ClosableNetwork,
+    rawSender: ClosableRawSender,
+  ): Lifecycle {
     const services = resolve(this.#container, SERVICES);
     services.provide('core', NETWORK, network);
+    services.provide('core', RAW_SENDER, rawSender);
     services.provide('core', BUILD_INFO, this.options.build);
     return new Lifecycle(plugins, {
       log: this.#log,

@@ -1,4 +1,4 @@
 /** The netlink room: what the core may import from it. */
 
-export { createNetwork } from './create.js';
+export { createNetwork, createRawSender } from './create.js';
 export * from './types.js';

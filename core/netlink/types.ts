@@ -1,4 +1,4 @@
-import type { Logger, Network } from '@loxilb/sdk';
+import type { Logger, Network, RawSender } from '@loxilb/sdk';
 
 export interface NetworkOptions {
   /** `memory` knows one loopback link and changes nothing outside this process. */
@@ -8,3 +8,6 @@ export interface NetworkOptions {
 
 /** The network service and the sockets behind it. */
 export type ClosableNetwork = Network & { close(): void };
+
+/** Raw sockets, opened when they are first needed. */
+export type ClosableRawSender = RawSender & { close(): void };

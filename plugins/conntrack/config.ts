@@ -1,7 +1,7 @@
 import { z } from '@loxilb/sdk';
 
 export const conntrackConfig = z.strictObject({
-  /** Confirmed flows the table holds. A flow takes two entries of 216 bytes, allocated when it appears. */
+  /** Confirmed flows the table holds. A flow takes two entries of 192 bytes, allocated with the table. */
   maxFlows: z.int().min(1024).max(16_777_216).default(524_288),
   /** Flows not yet confirmed by both sides: the least recently used goes when there are more. */
   newFlows: z.int().min(1024).max(1_048_576).default(65_536),

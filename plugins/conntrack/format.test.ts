@@ -7,6 +7,7 @@ import {
   CtIcmpState,
   type CtKey,
   CtNat,
+  CtSctpState,
   CtTcpState,
   CtUdpState,
   ctEntry,
@@ -46,6 +47,9 @@ describe('formatBatch', () => {
     expect(CtTcpState).toMatchObject({ CT_TCP_CLOSED: 0, CT_TCP_SYN_SENT: 1, CT_TCP_SYN_ACK: 2, CT_TCP_EST: 3 });
     expect(CtTcpState).toMatchObject({ CT_TCP_FINI: 4, CT_TCP_CLOSED_WAIT: 5, CT_TCP_ERR: 6 });
     expect(CtUdpState).toEqual({ CT_UDP_CLOSED: 0, CT_UDP_UNI: 1, CT_UDP_EST: 2 });
+    expect(Object.keys(CtSctpState).map((name) => name.slice('CT_SCTP_'.length))).toEqual(
+      'CLOSED INIT INIT_ACK COOKIE_ECHO COOKIE_ECHO_RESP PRE_EST EST SHUT SHUT_ACK SHUT_COMPLETE ABORT ERR'.split(' '),
+    );
     expect(Object.values(CtIcmpState)).toEqual([0, 1, 2, 3, 4, 5]);
     expect(CtNat).toEqual({ CT_NAT_DNAT: 0, CT_NAT_FULL: 1, CT_NAT_HAIRPIN: 2, CT_NAT_DSR: 3 });
     expect(CtFlags.CT_REPLY).toBe(1);
@@ -95,6 +99,30 @@ describe('formatBatch', () => {
     ['forward, hairpin', toService, { ...toEndpoint, nsaddr: '20.20.20.1', nat: 2 }, 'hdnat-31.31.31.1:8080:w0'],
     ['reply, hairpin', fromEndpoint, { ...toClient, nat: 2 }, 'hsnat-20.20.20.1:2020:w0'],
     [
+      'L2-DSR',
+      toService,
+      { nsaddr: '10.0.0.1', nsport: 40000, ndaddr: '31.31.31.1', ndport: 2020, nat: 3, flags: 32 },
+      'ddsr-31.31.31.1:2020:w0',
+    ],
+    [
+      'L3-DSR, the tunnel of another family',
+      toService,
+      { nsaddr: 'fd00::1', nsport: 40000, ndaddr: 'fd00::2', ndport: 2020, nat: 3, special: 3, flags: 32 },
+      'ddsr-fd00::2:2020:w0',
+    ],
+    [
+      'forward, IPv6 to IPv4',
+      { saddr: '2001:db8::1', sport: 1, daddr: '2001:db8::99', dport: 80 },
+      { nsaddr: '31.31.31.254', nsport: 1, ndaddr: '31.31.31.1', ndport: 8080, nat: 1, special: 4 },
+      'fdnat-31.31.31.254,31.31.31.1:8080:w0',
+    ],
+    [
+      'reply, IPv4 to IPv6',
+      { saddr: '31.31.31.1', sport: 8080, daddr: '31.31.31.254', dport: 1 },
+      { nsaddr: '2001:db8::99', nsport: 80, ndaddr: '2001:db8::1', ndport: 1, nat: 1, special: 4, flags: 1 },
+      'fsnat-2001:db8::99,2001:db8::1:80:w0',
+    ],
+    [
       'IPv6',
       { saddr: '2001:db8::1', sport: 1, daddr: '2001:db8::99', dport: 80, proto: 17 },
       { nsaddr: '2001:db8::1', nsport: 1, ndaddr: 'fd00::2', ndport: 8080, nat: 0 },
@@ -109,7 +137,14 @@ describe('formatBatch', () => {
     [17, ['closed', 'udp-uni', 'udp-est', 'unk']],
     [1, ['closed', 'req-sent', 'bidir', 'dest-unr', 'ttl-exp', 'icmp-redir', 'unk']],
     [58, ['closed', 'req-sent', 'bidir', 'dest-unr', 'ttl-exp', 'icmp-redir', 'unk']],
-    [132, ['unk']],
+    [
+      132,
+      [
+        ...['closed', 'init', 'init-ack', 'cookie-echo', 'cookie-echo-resp', 'pre-est', 'est'],
+        ...['shut', 'shut-ack', 'shut-complete', 'abort', 'err', 'unk'],
+      ],
+    ],
+    [47, ['unk']],
   ])('names the states of protocol %i', (proto, expected) => {
     const shown = expected.map((_, state) => formatOne({ proto }, { state }).conntrackState);
     expect(shown).toEqual(expected);

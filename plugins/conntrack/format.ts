@@ -24,7 +24,6 @@ const ENTRY = {
 } as const;
 const FLAG_REPLY = 1;
 const NAT_FULL = 1;
-const NAT_HAIRPIN = 2;
 
 const TCP = 6;
 const UDP = 17;
@@ -41,10 +40,14 @@ export const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map([
   [ICMP6, 'icmp6'],
 ]);
 
-/** By the values of `enum ct_tcp_state`, `ct_udp_state`, `ct_icmp_state`. */
+/** By the values of `enum ct_tcp_state`, `ct_udp_state`, `ct_icmp_state`, `ct_sctp_state`. */
 const TCP_STATES = ['closed', 'sync-sent', 'sync-ack', 'est', 'fini', 'closed-wait', 'h/e'];
 const UDP_STATES = ['closed', 'udp-uni', 'udp-est'];
 const ICMP_STATES = ['closed', 'req-sent', 'bidir', 'dest-unr', 'ttl-exp', 'icmp-redir'];
+const SCTP_STATES = [
+  ...['closed', 'init', 'init-ack', 'cookie-echo', 'cookie-echo-resp', 'pre-est', 'est'],
+  ...['shut', 'shut-ack', 'shut-complete', 'abort', 'err'],
+];
 
 /** Keeps the flows all of whose given members match. Addresses are the 16 bytes of the map. */
 export interface FlowFilter {
@@ -96,9 +99,10 @@ let text = oneLine;
 const weight = asBytes(':w0');
 const unknownState = asBytes('unk');
 
+/** By the values of `enum ct_nat`. */
 const acts = {
-  forward: { plain: asBytes('dnat-'), full: asBytes('fdnat-'), hairpin: asBytes('hdnat-') },
-  reply: { plain: asBytes('snat-'), full: asBytes('fsnat-'), hairpin: asBytes('hsnat-') },
+  forward: ['dnat-', 'fdnat-', 'hdnat-', 'ddsr-'].map(asBytes),
+  reply: ['snat-', 'fsnat-', 'hsnat-', 'sdsr-'].map(asBytes),
 } as const;
 
 const states: ReadonlyMap<number, readonly Uint8Array[]> = new Map([
@@ -106,6 +110,7 @@ const states: ReadonlyMap<number, readonly Uint8Array[]> = new Map([
   [UDP, UDP_STATES.map(asBytes)],
   [ICMP, ICMP_STATES.map(asBytes)],
   [ICMP6, ICMP_STATES.map(asBytes)],
+  [SCTP, SCTP_STATES.map(asBytes)],
 ]);
 
 const QUOTE = 0x22;
@@ -204,14 +209,15 @@ const protocolBytes = new Map([...PROTOCOL_NAMES].map(([number, name]) => [numbe
 
 /**
  * The way out of an entry is its new tuple. Forward: new source and the endpoint; reply: the service (what the client
- * sees as its peer) and the client. The port shown is the endpoint's, or the service's.
+ * sees as its peer) and the client. The port shown is the endpoint's, or the service's. DSR changes no address of the
+ * packet: the new tuple is its tunnel's, or just names the endpoint.
  */
 function writeAct(values: Uint8Array, entry: number): void {
   const reply = ((values[entry + ENTRY.flags] as number) & FLAG_REPLY) !== 0;
+  const nat = values[entry + ENTRY.nat] as number;
   const names = reply ? acts.reply : acts.forward;
-  const nat = values[entry + ENTRY.nat];
   writer.text(text.act);
-  writer.text(nat === NAT_FULL ? names.full : nat === NAT_HAIRPIN ? names.hairpin : names.plain);
+  writer.text(names[nat] ?? (names[0] as Uint8Array));
   if (nat === NAT_FULL) {
     writer.address(values, entry + ENTRY.nsaddr);
     writer.byte(COMMA);

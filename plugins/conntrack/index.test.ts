@@ -5,6 +5,7 @@ import { conntrackConfig } from './config.js';
 import conntrack from './index.js';
 import { guideConnection } from './testing/entries.js';
 import { fakeFlowTable } from './testing/fakes.js';
+import { resetEvent } from './testing/reset-events.js';
 
 async function setUp(config: object = {}) {
   const test = createTestContext({ config: conntrackConfig.parse(config), plugin: 'conntrack' });
@@ -29,6 +30,7 @@ describe('the conntrack plugin', () => {
     expect([...test.maps.values()].map(({ spec }) => [spec.name, spec.maxEntries])).toEqual([
       ['ct_flow', 4096],
       ['ct_new', 2048],
+      ['ct_idle', 2048],
       ['ct_pass', 2],
       ['dp_counter', 192],
     ]);
@@ -62,6 +64,39 @@ describe('the conntrack plugin', () => {
     expect(passed).not.toHaveBeenCalled();
     await Promise.all([service.purgeServices([1]), service.purgeServices([2]), service.purgeServices([3, 4])]);
     expect(passed).toHaveBeenCalledTimes(2);
+  });
+
+  it('cuts endpoints with one pass for many callers, and none for no endpoint', async () => {
+    const { test, service } = await setUp();
+    const passed = vi.fn();
+    service.onPass(passed);
+    await service.cutEndpoints([]);
+    expect(passed).not.toHaveBeenCalled();
+    const asked = [service.cutEndpoints([1]), service.cutEndpoints([2, 3])];
+    expect(test.maps.get('ct_pass')?.get(0)).toMatchObject({ cut: 1 });
+    await Promise.all(asked);
+    expect(passed).toHaveBeenCalledTimes(2);
+    await service.purgeServices([1]);
+    expect(test.maps.get('ct_pass')?.get(0)).toMatchObject({ cut: 0 });
+  });
+
+  it('tells both ends of a flow that was ended while it was open, from start to stop', async () => {
+    const { test } = await setUp();
+    expect(test.feedRing('ct_reset', resetEvent())).toBe(false);
+    await test.start();
+    expect(test.feedRing('ct_reset', resetEvent())).toBe(true);
+    const metrics = [...test.metrics];
+    await test.stop();
+    expect(test.sentPackets.map((packet) => Buffer.from(packet.subarray(12, 20)).toString('hex'))).toEqual([
+      '141414010a000001',
+      '1f1f1ffe1f1f1f01',
+    ]);
+    expect(test.feedRing('ct_reset', resetEvent())).toBe(false);
+    const values = await Promise.all(metrics.map(async (metric) => [metric.name, await metric.collect()] as const));
+    const named = (name: string) => values.find(([found]) => found.endsWith(name))?.[1];
+    expect(named('flows_reset_total')).toContainEqual({ labels: { reason: 'idle' }, value: 1 });
+    expect(named('resets_sent_total')).toContainEqual({ labels: { to: 'endpoint' }, value: 1 });
+    expect(named('resets_lost_total')).toEqual([{ value: 0 }]);
   });
 
   it('measures what the last pass left', async () => {

@@ -1,11 +1,12 @@
-import { CONNTRACK, definePlugin } from '@loxilb/sdk';
+import { CONNTRACK, definePlugin, RAW_SENDER } from '@loxilb/sdk';
 import { flushOperation, listOperation } from './api.js';
 import { conntrackConfig } from './config.js';
 import { WORKER_THREADS } from './list-flows.js';
-import { counterSpec, flowTableSpecs, passSpec, readEvent } from './maps.js';
-import { declareMetrics } from './metrics.js';
+import { counterSpec, flowTableSpecs, idleTableSpec, passSpec, RESET_RING, readEvent } from './maps.js';
+import { declareMetrics, declareResetMetrics } from './metrics.js';
 import { closingTicks, entriesLeft, runPass } from './pass.js';
 import { PassScheduler } from './pass-scheduler.js';
+import { ResetSender } from './reset-sender.js';
 
 export default definePlugin({
   name: 'conntrack',
@@ -17,6 +18,7 @@ export default definePlugin({
     const specs = flowTableSpecs(ctx.config);
     const confirmed = ctx.map(specs.confirmed);
     const fresh = ctx.map(specs.fresh);
+    ctx.map(idleTableSpec(ctx.config));
     const pass = ctx.map(passSpec);
     const counters = ctx.view(counterSpec);
     let nameOf: (serviceId: number) => string | undefined = () => undefined;
@@ -39,7 +41,10 @@ export default definePlugin({
 
     ctx.operation(listOperation({ ...tables, workers }));
     ctx.operation(flushOperation({ ...tables, pass: () => scheduler.request() }));
+    const resets = new ResetSender(ctx.use(RAW_SENDER));
+    let ring: { close(): void } | undefined;
     declareMetrics(ctx.metrics, ctx.config, counters, scheduler);
+    declareResetMetrics(ctx.metrics, counters, resets.counts);
     ctx.provide(CONNTRACK, {
       // Their owner has marked the services dead: any pass ends their flows.
       purgeServices: (serviceIds) => (serviceIds.length === 0 ? Promise.resolve() : scheduler.request()),
@@ -49,7 +54,15 @@ export default definePlugin({
       },
       onPass: (listener) => scheduler.onPass(listener),
     });
-    ctx.onStart(() => scheduler.start());
-    ctx.onStop(() => scheduler.stop());
+    ctx.onStart(() => {
+      ring = ctx.dataplane.ring(RESET_RING, (event) => resets.take(event));
+      scheduler.start();
+    });
+    ctx.onStop(async () => {
+      await scheduler.stop();
+      // What is in the ring by then is for the next daemon.
+      ring?.close();
+      await resets.settle();
+    });
   },
 });

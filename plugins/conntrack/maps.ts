@@ -1,6 +1,6 @@
 import { bytes, type MapSlice, type MapSpec, type MapView, u32, u64 } from '@loxilb/sdk';
 import type { ConntrackConfig } from './config.js';
-import { type CtPass, ctEntry, ctKey, ctPass } from './layout.gen.js';
+import { type CtPass, ctEntry, ctIdle, ctKey, ctPass } from './layout.gen.js';
 
 /** Each direction of a flow has its own entry. */
 export const ENTRIES_PER_FLOW = 2;
@@ -26,6 +26,24 @@ export function flowTableSpecs(config: ConntrackConfig): { confirmed: FlowTableS
   };
 }
 
+/**
+ * Timers of flows that end to the second. The kernel shows their values as zeroes and lets nobody write them: the plugin
+ * gives the table its size and its pin - without one the timers would end with the daemon - and leaves it alone.
+ */
+export function idleTableSpec(config: ConntrackConfig): FlowTableSpec {
+  return {
+    name: 'ct_idle',
+    type: 'hash',
+    key: bytes(ctKey.size),
+    value: bytes(ctIdle.size),
+    maxEntries: config.maxFlows,
+    uncopyable: true,
+  };
+}
+
+/** Ring of flows that ended while they were open, `struct ct_reset_event`. */
+export const RESET_RING = 'ct_reset';
+
 /** What the walks of the last pass counted, by table. */
 export const passSpec: MapSpec<number, CtPass> = {
   name: 'ct_pass',
@@ -48,7 +66,7 @@ export const counterSpec: MapSpec<number, bigint> = {
 };
 
 /** Events of `enum dp_counter` this plugin reads. Numbers are never reused. */
-export const EVENT = { created: 128, confirmed: 129, tableFull: 130, expired: 135 } as const;
+export const EVENT = { created: 128, confirmed: 129, tableFull: 130, expired: 135, resetLost: 137 } as const;
 
 export type CounterView = MapView<number, bigint>;
 

@@ -3,6 +3,7 @@ import type { ConntrackConfig } from './config.js';
 import { type CounterView, ENTRIES_PER_FLOW, type EVENT, readEvent } from './maps.js';
 import { entriesLeft, left } from './pass.js';
 import type { PassScheduler } from './pass-scheduler.js';
+import type { ResetCounts } from './reset-sender.js';
 
 /** Nothing here walks a table: entries are those the last expiry pass left. */
 export function declareMetrics(
@@ -40,6 +41,40 @@ function declareEvents(metrics: MetricFactory, counters: CounterView): void {
   for (const { name, event, help } of EVENTS) {
     metrics.counter({ name, help, collect: () => [{ value: Number(readEvent(counters, event)) }] });
   }
+}
+
+/** Counts of this daemon, but those of the packet path, which outlive it. */
+export function declareResetMetrics(metrics: MetricFactory, counters: CounterView, counts: ResetCounts): void {
+  const bySide = (result: 'sent' | 'failed') =>
+    (['client', 'endpoint'] as const).map((to) => ({ labels: { to }, value: counts[result][to] }));
+  metrics.counter({
+    name: 'flows_reset_total',
+    help: 'TCP flows that were ended while they were open: idle for too long, or cut with their endpoint.',
+    labels: ['reason'],
+    collect: () => (['idle', 'cut'] as const).map((reason) => ({ labels: { reason }, value: counts.flows[reason] })),
+  });
+  metrics.counter({
+    name: 'resets_sent_total',
+    help: 'TCP resets sent to the ends of such flows.',
+    labels: ['to'],
+    collect: () => bySide('sent'),
+  });
+  metrics.counter({
+    name: 'resets_failed_total',
+    help: 'TCP resets the kernel refused: no route, or no raw socket.',
+    labels: ['to'],
+    collect: () => bySide('failed'),
+  });
+  metrics.counter({
+    name: 'resets_one_way_total',
+    help: 'Endpoints that were not told because answers do not come through here (DSR).',
+    collect: () => [{ value: counts.oneWay }],
+  });
+  metrics.counter({
+    name: 'resets_lost_total',
+    help: 'Flows neither end of which was told, because too many ended at once.',
+    collect: () => [{ value: Number(readEvent(counters, 'resetLost')) + counts.lost }],
+  });
 }
 
 /** Names that dashboards made for earlier releases know. */

@@ -100,6 +100,17 @@ export type NetworkChange = 'link' | 'address' | 'route' | 'neighbor';
 
 export const NETWORK = token<Network>('core.network');
 
+/** Whole IP packets, sent as they are. Provided by the core. */
+export interface RawSender {
+  /**
+   * Sends one IPv4 or IPv6 packet, header included, the way the kernel routes its destination; its source may be
+   * anybody's. Takes some ten microseconds and never throws. `busy`: the device has more than it can take, try later.
+   */
+  send(packet: Uint8Array): 'sent' | 'busy' | 'refused';
+}
+
+export const RAW_SENDER = token<RawSender>('core.raw-sender');
+
 /** Connection tracking, as other plugins use it. Provided by the conntrack plugin. */
 export interface Conntrack {
   /** Ends the flows of these services (ids of `lb_service`), in the kernel, off the event loop. */

@@ -20,6 +20,8 @@ export interface MapSpec<K, V> {
   readonly maxEntries: number;
   /** File name of the pin when it differs from `name` (the guide's names, e.g. `nat_v4_map`). */
   readonly pin?: string;
+  /** Values hold objects of the kernel (timers), which cannot be copied: a table whose size changes begins empty. */
+  readonly uncopyable?: boolean;
 }
 
 /** Read-only access. Everything is synchronous: one map operation is about a microsecond. */

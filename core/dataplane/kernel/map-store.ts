@@ -133,7 +133,7 @@ export class MapStore {
 
   private migrate(request: MapRequest, target: KernelMap | undefined): void {
     const fd = this.replaced.get(request.name);
-    if (fd === undefined || !target) return;
+    if (fd === undefined || !target || request.uncopyable) return;
     const maxEntries = mapInfo(fd).maxEntries;
     const source = new KernelMap({ ...request, maxEntries, possibleCpus: this.possibleCpus }, fd);
     let copied = 0;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { AttachedInterface, DataPlane, Hook, PluginContext, WorkerPool, WorkerSpec } from '../context.js';
-import { BUILD_INFO, NETWORK } from '../contracts.js';
+import { BUILD_INFO, NETWORK, RAW_SENDER, type RawSender } from '../contracts.js';
 import type { MapSpec } from '../maps.js';
 import type { OperationSpec } from '../operation.js';
 import type { ResourceDefinition } from '../resource.js';
@@ -45,6 +45,8 @@ export interface TestContext<C> {
   readonly network: FakeNetwork;
   readonly log: ReturnType<typeof createRecordingLog>;
   readonly remains: Remains;
+  /** Packets handed to the raw sender, copied. */
+  readonly sentPackets: Uint8Array[];
   /** The n-th map write from now (1 is the next) throws the error, once. */
   failWrite(n: number, error: Error): void;
   /** Hands a record to whoever reads the ring; tells whether somebody does. */
@@ -69,9 +71,11 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
   const abort = new AbortController();
   const hooks: Record<'start' | 'stop', Hook[]> = { start: [], stop: [] };
   const rings: Rings = new Map();
+  const sentPackets: Uint8Array[] = [];
   let failure: { writesLeft: number; readonly error: Error } | undefined;
 
   services.set(NETWORK.id, services.get(NETWORK.id) ?? network);
+  services.set(RAW_SENDER.id, services.get(RAW_SENDER.id) ?? recordingSender(sentPackets));
   services.set(BUILD_INFO.id, services.get(BUILD_INFO.id) ?? { version: '0.0.0', build: 'test' });
 
   const beforeWrite = (): void => {
@@ -117,7 +121,7 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
     onStop: (hook) => void hooks.stop.push(hook),
   };
   return {
-    ...{ context, maps, resources, operations, metrics, features, services, network, log, remains },
+    ...{ context, maps, resources, operations, metrics, features, services, network, log, remains, sentPackets },
     get failurePending() {
       return failure !== undefined;
     },
@@ -135,6 +139,15 @@ export function createTestContext<C>(options: TestContextOptions<C>): TestContex
       abort.abort();
       for (const hook of [...hooks.stop].reverse()) await hook();
       for (const list of [resources, operations, metrics]) list.length = 0;
+    },
+  };
+}
+
+function recordingSender(sent: Uint8Array[]): RawSender {
+  return {
+    send(packet) {
+      sent.push(packet.slice());
+      return 'sent';
     },
   };
 }
