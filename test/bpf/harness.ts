@@ -87,7 +87,7 @@ export class PacketPath {
     if (loaded.value < 0)
       throw new Error(`${file} refused by the kernel (${loaded.value}): ${loaded.log.slice(-4000)}`);
     this.maps = this.openMaps();
-    this.maps.control.set(0, { layoutVersion: 1, generation: 1 });
+    this.maps.control.set(0, { layoutVersion: 2, generation: 1 });
   }
 
   /** A packet on its way in. */
@@ -147,12 +147,12 @@ export class PacketPath {
     for (const map of [flows, pending, services, affinity, interfaces] as readonly { clear(): void }[]) map.clear();
     for (const [, index] of REASONS) this.maps.counters.set(index, { packets: 0n });
     for (let id = 0; id < 64; id++) {
-      this.maps.serviceStates.set(id, { cursor: 0, idleTicks: 0, alive: 0 });
+      this.maps.serviceStates.set(id, { cursor: 0, idleTicks: 0, alive: 0, reset: 0 });
       this.maps.endpoints.set(id, NO_ENDPOINT);
       this.maps.endpointFlows.set(id, { active: 0, pending: 0, recount: 0 });
       this.maps.endpointStats.set(id, { packets: 0n, bytes: 0n, flows: 0n });
     }
-    this.maps.control.set(0, { layoutVersion: 1, generation: 1 });
+    this.maps.control.set(0, { layoutVersion: 2, generation: 1 });
   }
 
   close(): void {
@@ -227,7 +227,7 @@ export class PacketPath {
   }
 }
 
-export const NO_ENDPOINT = { addr: '::', source: '::', self: '::', port: 0, active: 0, serviceId: 0, weight: 0 };
+export const NO_ENDPOINT = { addr: '::', source: '::', self: '::', port: 0, active: 0, serviceId: 0, weight: 0, flags: 0, ports: 0 };
 
 /** struct __sk_buff with the members BPF_PROG_TEST_RUN lets a caller set. */
 function skbContext(options: RunOptions, ingressIfindex: number): Uint8Array {

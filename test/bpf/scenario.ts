@@ -102,6 +102,10 @@ export interface ServiceSpec {
   readonly slots?: readonly number[];
   readonly idleTicks?: number;
   readonly affinityTicks?: number;
+  /** LbServiceFlags. */
+  readonly flags?: number;
+  /** 1: idle flows end to the second, with a reset to both ends. */
+  readonly reset?: number;
 }
 
 export interface Service {
@@ -142,10 +146,11 @@ export class Bench {
     const active = spec.endpoints.flatMap((endpoint, index) => (endpoint.active === false ? [] : [index]));
     const slots = spec.slots ?? active;
     const slotBase = this.addSlots(slots.map((index) => endpointIds[index] ?? 0));
-    maps.serviceStates.set(id, { cursor: 0, idleTicks: spec.idleTicks ?? 0, alive: 1 });
+    maps.serviceStates.set(id, { cursor: 0, idleTicks: spec.idleTicks ?? 0, alive: 1, reset: spec.reset ?? 0 });
     const { address: addr, port = 0, protocol: proto, mark = 0, mode = MODE.default, select = SELECT.rr } = spec;
     const affinityTicks = spec.affinityTicks ?? 0;
-    const value = { serviceId: id, slotBase, slotCount: slots.length, affinityTicks, select, mode };
+    const flags = spec.flags ?? 0;
+    const value = { serviceId: id, slotBase, slotCount: slots.length, affinityTicks, select, mode, flags, port };
     maps.services.set({ addr, port, proto, mark }, value);
     return { id, endpointIds, slotBase };
   }
