@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type MapSlice, type MapSpec, type Network, struct, u32, u64 } from '@loxilb/sdk';
+import { bytes, type MapSlice, type MapSpec, type Network, struct, u32, u64 } from '@loxilb/sdk';
 import koffi from 'koffi';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createNetwork } from '../netlink/index.js';
@@ -201,6 +201,22 @@ describe('a second daemon', () => {
       expect(next.perCpu.getPerCpu(7).reduce((sum, one) => sum + one, 0n)).toBe(70n);
       next.broker.close();
     }
+  });
+
+  it('leaves a table of timers its entries, and begins it anew at another size', () => {
+    const load = (maxEntries: number) => {
+      const broker = createBroker();
+      const spec = { name: 'ct_idle', type: 'hash', key: bytes(40), value: bytes(16), uncopyable: true } as const;
+      const timers = broker.claim('test', { ...spec, maxEntries });
+      broker.load();
+      return timers;
+    };
+    load(1000).set(new Uint8Array(40), new Uint8Array(16));
+    open.pop()?.close();
+    expect([...load(1000).entries()]).toHaveLength(1);
+    open.pop()?.close();
+    expect([...load(2000).entries()]).toHaveLength(0);
+    expect(existsSync(join(bpfDir, 'ct_idle'))).toBe(true);
   });
 
   it('removes the tables of plugins that are off', () => {
