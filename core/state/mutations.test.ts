@@ -98,6 +98,26 @@ describe('Mutations', () => {
     expect(programmed.size).toBe(0);
   });
 
+  it('hands the request along, and nothing when it takes a change back', () => {
+    const asked: unknown[] = [];
+    const asking = {
+      ...resource,
+      apply: (_desired: Entry, _previous: Entry | undefined, request: unknown) => void asked.push(request),
+      remove: (_previous: Entry, request: unknown) => void asked.push(request),
+    } as unknown as AnyResource;
+    mutations.post(asking, { name: 'a', value: 1 });
+    journalFull = true;
+    expect(() => mutations.post(asking, { name: 'a', value: 2 })).toThrow('disk full');
+    journalFull = false;
+    mutations.remove(asking, all as DeleteForm<unknown>, { params: {}, query: { drain: '5' } });
+    expect(asked).toEqual([
+      { request: { name: 'a', value: 1 } },
+      { request: { name: 'a', value: 2 } },
+      undefined,
+      { args: { params: {}, query: { drain: '5' } } },
+    ]);
+  });
+
   it('says loudly when taking back fails', () => {
     post('a', 1);
     journalFull = true;

@@ -1,4 +1,4 @@
-import type { DeleteArguments, DeleteForm, Logger } from '@loxilb/sdk';
+import type { Asked, DeleteArguments, DeleteForm, Logger } from '@loxilb/sdk';
 import type { AnyResource } from '../router/catalog.js';
 import type { DesiredState } from './store.js';
 
@@ -7,6 +7,8 @@ interface Step {
   readonly previous: unknown;
   /** undefined: the entry goes. */
   readonly desired: unknown;
+  /** Absent when a step is taken back. */
+  readonly asked?: Asked<unknown>;
 }
 
 /**
@@ -23,12 +25,14 @@ export class Mutations {
   post(resource: AnyResource, request: unknown): string[] {
     const stored = this.store.section(resource.name);
     const outcome = resource.merge ? resource.merge(request, stored) : { key: resource.key(request), desired: request };
-    return this.#execute(resource, [{ ...outcome, previous: stored.get(outcome.key) }]);
+    return this.#execute(resource, [{ ...outcome, previous: stored.get(outcome.key), asked: { request } }]);
   }
 
   remove(resource: AnyResource, form: DeleteForm<unknown>, args: DeleteArguments): string[] {
     const stored = this.store.section(resource.name);
-    const steps = form.select(args, stored).map((key) => ({ key, previous: stored.get(key), desired: undefined }));
+    const steps = form
+      .select(args, stored)
+      .map((key) => ({ key, previous: stored.get(key), desired: undefined, asked: { args } }));
     return this.#execute(resource, steps);
   }
 
@@ -62,6 +66,6 @@ export class Mutations {
 }
 
 function perform(resource: AnyResource, step: Step): void {
-  if (step.desired === undefined) resource.remove(step.previous);
-  else resource.apply(step.desired, step.previous);
+  if (step.desired === undefined) resource.remove(step.previous, step.asked);
+  else resource.apply(step.desired, step.previous, step.asked);
 }

@@ -22,6 +22,14 @@ export interface DeleteArguments {
   readonly query: Readonly<Record<string, string>>;
 }
 
+/** The request behind a change, for what it says about the change itself and not about the entry. One of the two. */
+export interface Asked<W> {
+  /** Of a POST. */
+  readonly request?: W;
+  /** Of a DELETE. */
+  readonly args?: DeleteArguments;
+}
+
 /**
  * A resource: data plus a few functions. From this one definition come the REST operations, the OpenAPI page, the
  * stored desired state, the YAML kind of `apply`, and the CLI verbs and tables.
@@ -50,10 +58,13 @@ export interface ResourceDefinition<S, W = S> {
    * nothing; returns undefined when the request removes the entry. Default: the wire form replaces what was there.
    */
   merge?(request: W, stored: ReadonlyMap<string, S>): { key: string; desired: S | undefined };
-  /** Intent to data plane. Succeeds completely, or throws a coded error and has changed nothing. */
-  apply(desired: S, previous: S | undefined): void;
+  /**
+   * Intent to data plane. Succeeds completely, or throws a coded error and has changed nothing. `asked` is there when a
+   * client asked for it, and not when a change is taken back or comes from a stored state.
+   */
+  apply(desired: S, previous: S | undefined, asked?: Asked<W>): void;
   /** Takes the entry out of the data plane. */
-  remove(previous: S): void;
+  remove(previous: S, asked?: Asked<W>): void;
   /**
    * At start, once, with everything stored: makes the pinned maps equal to it. Entries that are right stay untouched.
    * Default: `apply` for each.
