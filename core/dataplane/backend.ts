@@ -6,8 +6,8 @@ import type {
   MapType,
   NetworkLink,
   RingReader,
-  TraceRequest,
-  TraceRun,
+  TraceInstance,
+  TraceOptions,
 } from '@loxilb/sdk';
 import type { ObjectLayout } from './btf/object-layout.js';
 import type { RawMap } from './raw-map.js';
@@ -38,7 +38,7 @@ export interface Backend {
   walk(program: string, map: string): KernelWalk;
   /** Throws `DP_RING_TAKEN` when the ring is being read, `DP_RING_UNKNOWN` when the packet path has no such ring. */
   ring(name: string, onRecord: (record: Uint8Array) => void): RingReader;
-  trace(request: TraceRequest): Promise<TraceRun | undefined>;
+  openTrace(options: TraceOptions): Promise<TraceInstance | undefined>;
   attach(link: LinkName): void;
   detach(ifindex: number): void;
   /** Detaches from every interface that is not among these, whoever attached. */

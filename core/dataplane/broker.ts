@@ -46,7 +46,7 @@ export class Broker implements DataPlaneBroker {
       rawBatches: (map) => this.raw(map).batches(),
       rawEntries: (map, keys) => readEntries(this.raw(map), keys),
       ring: (name, onRecord) => implementation.ring(name, onRecord),
-      trace: (request) => implementation.trace(request),
+      openTrace: (options) => implementation.openTrace(options),
       attached: () => implementation.attached(),
     };
   }

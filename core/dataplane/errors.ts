@@ -129,6 +129,15 @@ export function programUnknown(name: string): LoxilbError {
   });
 }
 
+export function mapUnknown(name: string): LoxilbError {
+  return new LoxilbError(`the packet path has no map ${name} that could be used here`, {
+    code: 'DP_MAP_UNKNOWN',
+    status: 500,
+    value: name,
+    remedy: 'run npm run build:bpf',
+  });
+}
+
 export function ringUnknown(name: string): LoxilbError {
   return new LoxilbError(`the packet path has no ring ${name}`, {
     code: 'DP_RING_UNKNOWN',

@@ -13,7 +13,7 @@ export function fakeBroker(): DataPlaneBroker {
     rawBatches: () => [],
     rawEntries: refuse,
     ring: refuse,
-    trace: refuse,
+    openTrace: refuse,
     attached: () => [],
   };
   return {

@@ -79,31 +79,40 @@ export interface RingReader {
   close(): void;
 }
 
-/** One packet through a copy of the packet path that shares nothing it writes with the running one. */
-export interface TraceRequest {
-  /** C name of the program that gets the packet. */
+export interface TraceOptions {
+  /** C name of the program packets are given to. */
   readonly program: string;
-  /** Ethernet header first, at least its 14 bytes. */
-  readonly packet: Uint8Array;
-  /** Interface the packet comes in by; it must exist. */
-  readonly ifindex: number;
-  /** Firewall mark, default 0. */
-  readonly mark?: number;
-  /** Maps of the running packet path that the copy reads, too. The programs must not write them. */
+  /** Maps of the running packet path the instance reads, too. Its programs must not write them. */
   readonly shared: readonly string[];
-  /** Entries the copy's own maps begin with; a map's batches are as `rawBatches` gives them. */
-  readonly seeds: ReadonlyMap<string, readonly RawBatch[]>;
-  /** Maps of the copy whose entries are wanted afterwards. */
-  readonly read: readonly string[];
 }
 
-export interface TraceRun {
+/**
+ * A second instance of the packet path, loaded with `cfg_trace` and attached to nothing. Whatever its programs write
+ * goes into maps of its own, which are small and empty at first, and go with it.
+ */
+export interface TraceInstance {
+  /** Makes a map of the instance's own hold exactly these entries; batches as `rawBatches` gives them. */
+  write(map: string, batches: readonly RawBatch[]): void;
+  read(map: string): Iterable<RawBatch>;
+  /** Runs one packet through the program. Throws `DP_KERNEL`. */
+  run(packet: TracePacket): TraceOutcome;
+  close(): void;
+}
+
+export interface TracePacket {
+  /** Ethernet header first, at least its 14 bytes. */
+  readonly bytes: Uint8Array;
+  /** Interface the packet comes in by; it must exist. */
+  readonly ifindex: number;
+  /** Firewall mark. */
+  readonly mark: number;
+}
+
+export interface TraceOutcome {
   /** What the program returned, as unsigned 32-bit number. */
   readonly verdict: number;
   /** The packet as the program left it. */
-  readonly packet: Uint8Array;
-  /** Entries of the maps that were asked for. */
-  readonly maps: ReadonlyMap<string, readonly RawBatch[]>;
+  readonly bytes: Uint8Array;
 }
 
 /** The packet path, as far as a plugin may touch it besides its maps. */
@@ -126,10 +135,10 @@ export interface DataPlane {
    */
   ring(name: string, onRecord: (record: Uint8Array) => void): RingReader;
   /**
-   * Sends a packet through a second instance of the packet path, loaded with `cfg_trace`, and takes the instance away.
-   * Undefined where there is no kernel to run it in. Rejects with `DP_KERNEL`.
+   * Loads a second instance to see what becomes of a packet, in some tenths of a second and off the event loop. Close
+   * it. Undefined where there is no kernel. Rejects with `DP_KERNEL`.
    */
-  trace(request: TraceRequest): Promise<TraceRun | undefined>;
+  openTrace(options: TraceOptions): Promise<TraceInstance | undefined>;
   /** Interfaces the packet path is attached to now, as read back from the kernel. */
   attached(): readonly AttachedInterface[];
 }

@@ -146,6 +146,31 @@ export interface DirectoryEndpoint {
 
 export const ENDPOINT_DIRECTORY = token<EndpointDirectory>('lb.endpoint-directory');
 
+/** Services by the id the packet path knows them by, for those who explain what it did. Provided by lb. */
+export interface ServiceDirectory {
+  list(): readonly DirectoryService[];
+  find(id: number): DirectoryService | undefined;
+  /** Called with ids no flow carries any more, before they are given to other services. Returns the unsubscriber. */
+  onFreed(listener: (ids: readonly number[]) => void): () => void;
+}
+
+export interface DirectoryService {
+  /** `service_id` of the packet path. */
+  readonly id: number;
+  /** The rule's name, often empty. */
+  readonly name: string;
+  /** As packets carry it; a service may have further ones. */
+  readonly address: string;
+  readonly port: number;
+  /** Last port of a range, otherwise equal to `port`. */
+  readonly lastPort: number;
+  readonly protocol: string;
+  /** Firewall mark, 0 for any packet. */
+  readonly mark: number;
+}
+
+export const SERVICE_DIRECTORY = token<ServiceDirectory>('lb.service-directory');
+
 /** Where a prober tells what it found. Provided by lb. */
 export interface EndpointHealth {
   /**

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { type ObjectLayout, parseObject } from '../btf/object-layout.js';
 import { kernelError, objectMissing, programUnknown } from '../errors.js';
 import { programFacts } from '../sys/bpf.js';
-import { captureLog, type Handle, libbpf, viewOf } from '../sys/libbpf.js';
+import { captureLog, type Handle, libbpf, loadAsync, viewOf } from '../sys/libbpf.js';
 
 /** Maps, constants and types of an object file. Throws `DP_OBJECT_MISSING`. */
 export function readObjectLayout(file: string): ObjectLayout {
@@ -58,6 +58,20 @@ export class BpfObject {
   load(): void {
     const { value, log } = captureLog(() => libbpf().load(this.handle));
     if (value < 0) throw kernelError(`loading ${this.file}`, -value, log);
+  }
+
+  /** The same off the event loop. */
+  async loadAsync(): Promise<void> {
+    const { value, log } = await loadAsync(this.handle);
+    if (value < 0) throw kernelError(`loading ${this.file}`, -value, log);
+  }
+
+  /** Leaves all programs but one out of the load. Throws `DP_PROGRAM_UNKNOWN`. */
+  loadOnly(name: string): void {
+    if (!libbpf().findProgram(this.handle, name)) throw programUnknown(name);
+    for (let program = this.next(null); program; program = this.next(program)) {
+      libbpf().setAutoload(program, libbpf().programName(program) === name);
+    }
   }
 
   /** Descriptor of a loaded map; belongs to the object. */

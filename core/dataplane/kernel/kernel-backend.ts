@@ -7,8 +7,8 @@ import type {
   KernelWalk,
   Logger,
   RingReader,
-  TraceRequest,
-  TraceRun,
+  TraceInstance,
+  TraceOptions,
 } from '@loxilb/sdk';
 import type { Backend, LinkName, MapRequest } from '../backend.js';
 import { hookUnavailable, notLoaded, ringUnknown } from '../errors.js';
@@ -23,6 +23,7 @@ import type { Hook } from './hook.js';
 import type { KernelMap } from './kernel-map.js';
 import { MapStore } from './map-store.js';
 import { ensureBpffs, listPins, pinAtomically, removePin } from './pins.js';
+import { openPrivateInstance } from './private-instance.js';
 import { probeChecksumIpv6Flag, probeKernelContext, probeLoop, probeTcx } from './probe.js';
 import { kernelProgram, kernelWalk } from './programs.js';
 import { RingPoller } from './ring-poller.js';
@@ -35,11 +36,19 @@ export interface KernelBackendOptions {
   readonly log: Logger;
 }
 
+const PROBES: Readonly<Record<string, () => boolean>> = {
+  cfg_csum_ipv6_flag: probeChecksumIpv6Flag,
+  cfg_bpf_loop: probeLoop,
+  cfg_kern_ctx: probeKernelContext,
+};
+
 interface Loaded {
   readonly object: BpfObject;
   readonly maps: ReadonlyMap<string, KernelMap>;
   readonly attachments: Attachments;
   readonly rings: RingPoller;
+  /** What the object was loaded with. */
+  readonly constants: ReadonlyMap<string, number | boolean>;
 }
 
 export class KernelBackend implements Backend {
@@ -57,16 +66,15 @@ export class KernelBackend implements Backend {
     ensureBpffs(bpfDir);
     const object = BpfObject.open(objectFile);
     try {
-      for (const [name, value] of constants) object.setConstant(name, value);
-      this.setProbed(object, 'cfg_csum_ipv6_flag', probeChecksumIpv6Flag);
-      this.setProbed(object, 'cfg_bpf_loop', probeLoop);
-      this.setProbed(object, 'cfg_kern_ctx', probeKernelContext);
+      const allConstants = new Map([...constants, ...this.probe()]);
+      for (const [name, value] of allConstants) object.setConstant(name, value);
       const store = new MapStore(bpfDir, requests, libbpf().possibleCpus(), log);
       store.prepare(object);
       object.load();
       const maps = store.open(object);
       this.pinPrograms(object);
-      this.loaded = { object, maps, attachments: this.createAttachments(object), rings: new RingPoller(log) };
+      const attachments = this.createAttachments(object);
+      this.loaded = { object, maps, attachments, rings: new RingPoller(log), constants: allConstants };
       return maps;
     } catch (error) {
       object.close();
@@ -74,9 +82,10 @@ export class KernelBackend implements Backend {
     }
   }
 
-  /** A constant that says what this kernel can do; packet paths that do not ask are not told. */
-  private setProbed(object: BpfObject, name: string, probe: () => boolean): void {
-    if (this.layout.constants.has(name)) object.setConstant(name, probe());
+  /** Constants that say what this kernel can do; packet paths that do not ask are not told. */
+  private probe(): [string, boolean][] {
+    const asked = Object.entries(PROBES).filter(([name]) => this.layout.constants.has(name));
+    return asked.map(([name, probe]) => [name, probe()]);
   }
 
   program(name: string): KernelProgram {
@@ -99,8 +108,9 @@ export class KernelBackend implements Backend {
     return rings.read(name, object.mapFd(name), onRecord);
   }
 
-  trace(request: TraceRequest): Promise<TraceRun | undefined> {
-    return Promise.reject(new Error(`not yet: ${request.program}`));
+  async openTrace(options: TraceOptions): Promise<TraceInstance> {
+    const { object, constants } = this.open('trace');
+    return openPrivateInstance(this.options.objectFile, object, constants, options);
   }
 
   attach(link: LinkName): void {

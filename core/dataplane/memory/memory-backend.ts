@@ -40,7 +40,7 @@ export class MemoryBackend implements Backend {
     this.readers.get(name)?.(record.slice());
   }
 
-  trace(): Promise<undefined> {
+  openTrace(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
 

@@ -16,7 +16,13 @@ function bind(library: LibraryHandle) {
       path: string,
       options: null,
     ) => Handle | null,
-    load: library.func('int bpf_object__load(void *object)') as (object: Handle) => number,
+    load: library.func('int bpf_object__load(void *object)') as ((object: Handle) => number) & {
+      async(object: Handle, done: (error: Error | null, result: number) => void): void;
+    },
+    setAutoload: library.func('int bpf_program__set_autoload(void *program, bool autoload)') as (
+      program: Handle,
+      autoload: boolean,
+    ) => number,
     close: library.func('void bpf_object__close(void *object)') as (object: Handle) => void,
     findMap: library.func('void *bpf_object__find_map_by_name(void *object, const char *name)') as (
       object: Handle,
@@ -81,18 +87,32 @@ function loadLibrary(): Libbpf {
 }
 
 const LEVEL_DEBUG = 2;
-const captured: string[] = [];
-let capturing = false;
+/** Whoever wants to know what libbpf says now; it does not tell whom it says it to. */
+const listeners = new Set<string[]>();
 
 /** Runs `action` and returns what libbpf had to say meanwhile, verifier log included. */
 export function captureLog<T>(action: () => T): { value: T; log: string } {
-  captured.length = 0;
-  capturing = true;
+  const lines: string[] = [];
+  listeners.add(lines);
   try {
     const value = action();
-    return { value, log: captured.join('') };
+    return { value, log: lines.join('') };
   } finally {
-    capturing = false;
+    listeners.delete(lines);
+  }
+}
+
+/** `bpf_object__load` on a thread of libuv's pool: the verifier may take a while. */
+export async function loadAsync(object: Handle): Promise<{ value: number; log: string }> {
+  const lines: string[] = [];
+  listeners.add(lines);
+  try {
+    const value = await new Promise<number>((resolve, reject) => {
+      libbpf().load.async(object, (error, result) => (error ? reject(error) : resolve(result)));
+    });
+    return { value, log: lines.join('') };
+  } finally {
+    listeners.delete(lines);
   }
 }
 
@@ -100,7 +120,9 @@ export function captureLog<T>(action: () => T): { value: T; log: string } {
 function redirectLog(library: LibraryHandle): void {
   const setPrint = library.func('void *libbpf_set_print(LoxilbLibbpfLog *callback)') as (callback: Handle) => unknown;
   const callback = (level: number, format: unknown, args: unknown): number => {
-    if (capturing && level < LEVEL_DEBUG) captured.push(formatVariadic(format, args));
+    if (listeners.size === 0 || level >= LEVEL_DEBUG) return 0;
+    const line = formatVariadic(format, args);
+    for (const lines of listeners) lines.push(line);
     return 0;
   };
   setPrint(koffi.register(callback, koffi.pointer(LogCallback)));

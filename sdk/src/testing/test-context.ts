@@ -183,7 +183,7 @@ function fakeDataPlane(
       rings.set(name, onRecord);
       return { close: () => void rings.delete(name) };
     },
-    trace: () => Promise.resolve(undefined),
+    openTrace: () => Promise.resolve(undefined),
     attached: () => attached,
   };
 }
