@@ -1,0 +1,100 @@
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createService, type Family, type Host, type Lab, startLab, until } from './harness/index.js';
+
+const program = fileURLToPath(new URL('./programs/idle-client.mjs', import.meta.url));
+const IDLE_SECONDS = 2;
+
+/** The user gave an idle time: flows end by it to the second, and both ends hear of it at once. */
+describe('a TCP flow that was idle for too long', () => {
+  let lab: Lab;
+  let port = 3000;
+
+  beforeAll(async () => {
+    lab = await startLab({ servers: 1 });
+  });
+  afterAll(() => lab?.dispose());
+
+  async function connect(family: Family, mode: 'default' | 'onearm' | 'fullnat', writes = 1) {
+    const { network, daemon } = lab;
+    port++;
+    const [vip, endpoints] = [network.vip[family], [{ ip: network.server(1)[family] }]];
+    await createService(daemon, { vip, port, mode, inactiveTimeOut: IDLE_SECONDS, endpoints });
+    const options = JSON.stringify({ host: vip, port, writes });
+    const client = network.client.netns.spawn('idle-client', process.execPath, [program, options]);
+    await client.line(/connected/);
+    return {
+      async ended(): Promise<{ end: string; ms: number }> {
+        return JSON.parse((await client.line(/(\{"end".*\})/, 20_000))[1] ?? '');
+      },
+    };
+  }
+
+  const expected = {
+    end: 'ECONNRESET',
+    ms: expect.toSatisfy((ms: number) => ms > IDLE_SECONDS * 1000 - 100 && ms < IDLE_SECONDS * 1000 + 1000),
+  };
+
+  it.each([
+    ['v4', 'default'],
+    ['v4', 'onearm'],
+    ['v4', 'fullnat'],
+    ['v6', 'default'],
+    ['v6', 'fullnat'],
+  ] as const)('%s %s: is reset at both ends, to the second', async (family, mode) => {
+    const server = lab.network.server(1);
+    const before = await resetsOf(server);
+    const client = await connect(family, mode);
+    expect(await connectionsOf(server)).toBe(1);
+    expect(await client.ended()).toEqual(expected);
+    await until('the server has heard', async () => (await connectionsOf(server)) === 0);
+    expect(await resetsOf(server)).toBe(before + 1);
+  });
+
+  it('lives as long as it is used', async () => {
+    const begin = performance.now();
+    const client = await connect('v4', 'default', 9);
+    expect(await client.ended()).toEqual(expected);
+    expect(performance.now() - begin).toBeGreaterThan(4000 + IDLE_SECONDS * 1000 - 100);
+  });
+
+  it('ends while no daemon runs; the next one tells both ends', async () => {
+    const server = lab.network.server(1);
+    const client = await connect('v6', 'fullnat');
+    await lab.daemon.kill();
+    await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000 + 500));
+    expect(await connectionsOf(server)).toBe(1);
+    expect(await lab.daemon.dumpMap('ct_idle')).toEqual([]);
+    await lab.daemon.start();
+    expect(await client.ended()).toMatchObject({ end: 'ECONNRESET' });
+    await until('the server has heard', async () => (await connectionsOf(server)) === 0);
+  });
+
+  it('is counted', async () => {
+    const before = await metric('loxilb_conntrack_resets_sent_total{to="endpoint"}');
+    await (await connect('v4', 'fullnat')).ended();
+    const read = () => metric('loxilb_conntrack_resets_sent_total{to="endpoint"}');
+    await until('both are counted', async () => (await read()) === before + 1);
+    expect(await metric('loxilb_conntrack_resets_lost_total')).toBe(0);
+  });
+
+  async function metric(name: string): Promise<number> {
+    const { body } = await lab.daemon.api.get('/metrics');
+    const line = String(body)
+      .split('\n')
+      .find((one) => one.startsWith(`${name} `));
+    return Number(line?.split(' ').at(-1) ?? Number.NaN);
+  }
+});
+
+/** Established connections to the echo server. */
+async function connectionsOf(server: Host): Promise<number> {
+  const text = await server.netns.sh("ss -Htn state established '( sport = :8080 )'");
+  return text.split('\n').filter((line) => line !== '').length;
+}
+
+/** Connections of this namespace that a reset ended. */
+async function resetsOf(server: Host): Promise<number> {
+  const text = await server.netns.sh('nstat -az TcpEstabResets');
+  return Number(/TcpEstabResets\s+(\d+)/.exec(text)?.[1] ?? Number.NaN);
+}
