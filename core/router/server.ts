@@ -9,7 +9,7 @@ import { checkAccept, checkContentType } from './negotiate.js';
 import { checkPathNumbers, readQuery } from './parameters.js';
 import { PathIndex } from './path-index.js';
 import { BASE_PATH, type Route } from './route.js';
-import { isStreamReply, openStream } from './stream.js';
+import { isStreamReply, LiveStreams, openStream } from './stream.js';
 
 export interface ServerOptions {
   readonly routes: readonly Route[];
@@ -58,7 +58,10 @@ export function createServer(options: ServerOptions): FastifyInstance {
   acceptRawBodies(app);
   answerPreflight(app);
   const index = new PathIndex();
-  for (const route of options.routes) addRoute(app, route, options, index);
+  const live = new LiveStreams();
+  for (const route of options.routes) addRoute(app, route, { ...options, live }, index);
+  // Closing waits for requests that run, and these never end by themselves.
+  app.addHook('preClose', () => live.endAll());
   app.setNotFoundHandler((request, reply) => {
     if (options.outside?.(request, reply)) return reply;
     const path = request.url.split('?', 1)[0] as string;
@@ -84,7 +87,11 @@ function answerPreflight(app: FastifyInstance): void {
   });
 }
 
-function addRoute(app: FastifyInstance, route: Route, options: ServerOptions, index: PathIndex): void {
+interface ServeOptions extends ServerOptions {
+  readonly live: LiveStreams;
+}
+
+function addRoute(app: FastifyInstance, route: Route, options: ServeOptions, index: PathIndex): void {
   index.add(route);
   const readBody = route.body && bodyReader(route.body.schema, route.body.name, route.body.typeName);
   app.route({
@@ -99,7 +106,7 @@ async function serve(
   readBody: BodyReader | undefined,
   request: FastifyRequest,
   reply: FastifyReply,
-  options: ServerOptions,
+  options: ServeOptions,
 ): Promise<FastifyReply> {
   const audit: Record<string, unknown> = {};
   try {
@@ -111,7 +118,7 @@ async function serve(
     const query = readQuery(route, request.query as Record<string, string | string[]>);
     const outcome = await route.handle({ params, query, body: readBody?.(bytes), audit });
     if (route.audited) options.audit.info(auditLine(request, audit, 'success'), 'mutation');
-    return await sendReply(route, outcome, reply);
+    return await sendReply(route, outcome, reply, options.live);
   } catch (error) {
     if (route.audited) options.audit.info(auditLine(request, audit, refusal(error)), 'mutation refused');
     return sendError(error, reply, options);
@@ -127,8 +134,18 @@ function refusal(error: unknown): string {
   return error instanceof FrameworkError ? error.message : String(code ?? message);
 }
 
-async function sendReply(route: Route, outcome: unknown, reply: FastifyReply): Promise<FastifyReply> {
+async function sendReply(
+  route: Route,
+  outcome: unknown,
+  reply: FastifyReply,
+  live: LiveStreams,
+): Promise<FastifyReply> {
   reply.header('content-type', route.contentType ?? 'application/json');
+  if (isStreamReply(outcome) && outcome.live) {
+    // Nothing on the way may keep pieces back, and nothing follows on the connection.
+    reply.headers({ 'cache-control': 'no-cache', 'x-accel-buffering': 'no', connection: 'close' });
+    return reply.send(live.open(outcome));
+  }
   if (isStreamReply(outcome)) return reply.send(await openStream(outcome));
   // Bytes instead of text keep the server from adding a charset to the content type.
   const text = route.contentType ? String(outcome) : `${JSON.stringify(outcome ?? null)}\n`;

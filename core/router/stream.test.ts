@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import { expect, it } from 'vitest';
-import { openStream } from './stream.js';
+import { LiveStreams, openStream } from './stream.js';
 
 async function* pieces(list: readonly (string | Uint8Array)[]): AsyncGenerator<string | Uint8Array> {
   yield* list;
@@ -22,6 +22,54 @@ it.each([
 ])('passes on, in order: %s', async (_, list) => {
   const whole = Buffer.concat(list.map((piece) => Buffer.from(piece as Uint8Array)));
   expect((await buffer(await openStream({ stream: pieces(list) } as never))).equals(whole)).toBe(true);
+});
+
+/** An endless source whose pieces a test gives. */
+function createSource() {
+  let take: ((result: IteratorResult<string>) => void) | undefined;
+  let ended = 0;
+  const iterator = {
+    next: () =>
+      new Promise<IteratorResult<string>>((resolve) => {
+        take = resolve;
+      }),
+    return: () => {
+      ended++;
+      take?.({ done: true, value: undefined });
+      return Promise.resolve({ done: true as const, value: undefined });
+    },
+  };
+  return {
+    stream: { [Symbol.asyncIterator]: () => iterator },
+    give: (value: string) => take?.({ done: false, value }),
+    ended: () => ended,
+  };
+}
+
+it('sends pieces of a live answer at once, and tells the source that the client has gone', async () => {
+  const source = createSource();
+  const stream = new LiveStreams().open({ stream: source.stream, live: true });
+  const pieces: string[] = [];
+  stream.on('data', (piece: Buffer) => void pieces.push(String(piece)));
+  await new Promise(setImmediate);
+  source.give('one');
+  await expect.poll(() => pieces).toEqual(['one']);
+  source.give('two');
+  await expect.poll(() => pieces).toEqual(['one', 'two']);
+  stream.destroy();
+  await expect.poll(source.ended).toBe(1);
+});
+
+it('ends live answers in order when the server stops', async () => {
+  const source = createSource();
+  const live = new LiveStreams();
+  const whole = buffer(live.open({ stream: source.stream, live: true }));
+  await new Promise(setImmediate);
+  source.give('last');
+  await new Promise(setImmediate);
+  await live.endAll();
+  expect(String(await whole)).toBe('last');
+  await live.endAll();
 });
 
 it('does not copy large pieces', async () => {

@@ -23,6 +23,25 @@ export async function openStream(reply: StreamReply): Promise<Readable> {
   return Readable.from(resume(first, chunks), { objectMode: false });
 }
 
+/** Answers that wait for events, so that a server that stops can end them. */
+export class LiveStreams {
+  readonly #open = new Set<AsyncIterator<Uint8Array | string>>();
+
+  /** A stream that passes each piece on at once. */
+  open({ stream }: StreamReply): Readable {
+    const iterator = stream[Symbol.asyncIterator]();
+    this.#open.add(iterator);
+    const readable = Readable.from({ [Symbol.asyncIterator]: () => iterator }, { objectMode: false });
+    // The source is told by Readable, whichever way it ends.
+    return readable.once('close', () => this.#open.delete(iterator));
+  }
+
+  /** The last piece of each has been taken from its source: clients get an orderly end. */
+  async endAll(): Promise<void> {
+    await Promise.all([...this.#open].map((iterator) => iterator.return?.()));
+  }
+}
+
 async function* resume(first: IteratorResult<Buffer>, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   if (first.done) return;
   yield first.value;

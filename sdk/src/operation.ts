@@ -13,6 +13,12 @@ export interface OperationRequest {
 /** A reply that is written as it is produced. The chunks must add up to one JSON document (or text). */
 export interface StreamReply {
   readonly stream: AsyncIterable<Uint8Array | string>;
+  /**
+   * Each chunk is sent as it comes, for answers that wait for something to happen. When the client has gone or the
+   * daemon stops, the iterator's `return` is called, also while a `next` is pending: a generator would not notice, so
+   * write an iterator of your own.
+   */
+  readonly live?: boolean;
 }
 
 /**
