@@ -1,7 +1,8 @@
 import type { Network } from '@loxilb/sdk';
+import { ipFamily } from '@loxilb/sdk';
 import type { LbEndpoint } from './layout.gen.js';
 import { NO_ADDRESS } from './maps.js';
-import { MODE, type Rule, serviceAddress } from './model.js';
+import { changesFamily, MODE, type Rule, serviceAddress } from './model.js';
 
 /** What rules need to know of this machine's addresses and routes. Remembered until the kernel tells of a change. */
 export class AddressBook {
@@ -21,11 +22,18 @@ export class AddressBook {
     return this.local.has(address) || address.startsWith('127.');
   }
 
+  /** This machine's addresses that others can reach it by. */
+  ownAddresses(family: 4 | 6): string[] {
+    const usable = this.network.addresses().filter((one) => one.family === family && !isOnThisLinkOnly(one.address));
+    return [...new Set(usable.map(({ address }) => address))];
+  }
+
   /** This machine's own address on the way to `destination`, `::` when there is no route. */
   towards(destination: string): string {
     let source = this.sources.get(destination);
     if (source === undefined) {
       source = this.network.sourceAddressFor(destination) ?? NO_ADDRESS;
+      if (ipFamily(source) !== ipFamily(destination)) source = NO_ADDRESS;
       this.sources.set(destination, source);
     }
     return source;
@@ -39,10 +47,17 @@ export class AddressBook {
   /** Who the endpoint sees as its client; `::` is the client itself. */
   private clientAddress(rule: Rule, endpointIP: string): string {
     const vip = serviceAddress(rule);
+    if (rule.mode === MODE.dsr) return NO_ADDRESS;
+    // The client's own address is none in the endpoint's family.
+    if (changesFamily(rule, endpointIP)) return this.towards(endpointIP);
     // A packet from one of our addresses to one of our addresses is a martian to the kernel.
     if (rule.mode === MODE.default || endpointIP === vip || this.isLocal(endpointIP)) return NO_ADDRESS;
     if (rule.mode === MODE.fullnat) return vip;
     const own = this.towards(endpointIP);
-    return own === NO_ADDRESS ? vip : own;
+    return own === NO_ADDRESS && rule.mode !== MODE.hostonearm ? vip : own;
   }
+}
+
+function isOnThisLinkOnly(address: string): boolean {
+  return address.startsWith('127.') || address === '::1' || /^fe[89ab]/.test(address);
 }

@@ -10,7 +10,13 @@ export const lbConfig = z.strictObject({
   maxSlots: z.int().min(1_024).max(67_108_864).default(2_097_152),
   /** Clients remembered by rules that select by persist, all rules together. */
   maxAffinities: z.int().min(1_024).max(16_777_216).default(131_072),
-  /** Endpoints one rule may have. */
+  /** Blocks of ports of all rules with port ranges: thirty for a range at most, one or two for most. */
+  maxPortBlocks: z.int().min(32).max(16_777_216).default(65_536),
+  /** Prefixes of all rules with a list of allowed sources. */
+  maxSources: z.int().min(16).max(16_777_216).default(262_144),
+  /** Secondary addresses one SCTP rule may have. */
+  maxSecondaryIPs: z.int().min(0).max(7).default(3),
+  /** Endpoints one rule may have; a span of ports is one. */
   maxEndpointsPerRule: z.int().min(1).max(1_024).default(64),
   /** Idle time in seconds after which persist forgets a client. */
   persistTimeoutSeconds: z.int().min(1).max(86_400).default(10_800),

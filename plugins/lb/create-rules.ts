@@ -2,11 +2,12 @@ import type { Conntrack, DataPlane, Logger, Network } from '@loxilb/sdk';
 import { AddressBook } from './addresses.js';
 import type { LbConfig } from './config.js';
 import type { LbMaps } from './maps.js';
-import type { Rule } from './model.js';
+import { isProgrammed, type Rule } from './model.js';
 import { Programmer } from './programmer.js';
 import { reconcile } from './reconcile.js';
-import { Retirement } from './retirement.js';
+import { type FreedIds, Retirement } from './retirement.js';
 import { LbRules } from './rules.js';
+import { ServiceBook } from './service-book.js';
 import { LbState } from './state.js';
 import { VipAddresses } from './vip-addresses.js';
 
@@ -24,6 +25,7 @@ export interface LbParts {
   readonly state: LbState;
   readonly book: AddressBook;
   readonly retirement: Retirement;
+  readonly services: ServiceBook;
   readonly vips: VipAddresses;
   reconcile(rules: readonly Rule[]): void;
 }
@@ -37,18 +39,32 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
     setSysctl: dataplane.backend === 'kernel',
   });
   const programmer = new Programmer({ maps, state, book, vips, ...config });
-  const retirement = new Retirement(maps, conntrack, (ids) => rules.freed(ids), log);
+  const services = new ServiceBook(state);
+  const whenFree = (ids: FreedIds) => {
+    services.freed(ids.services);
+    rules.freed(ids);
+  };
+  const retirement = new Retirement(maps, conntrack, whenFree, log);
   const rules: LbRules = new LbRules({ maps, state, book, vips, retirement, programmer, log });
   return {
     rules,
     state,
     book,
     retirement,
+    services,
     vips,
     reconcile(desired) {
       const started = performance.now();
       const watchLeaver: LbRules['watchLeaver'] = (endpoint) => rules.watchLeaver(endpoint);
-      const result = reconcile(desired, { maps, state, programmer, retirement, vips, dataplane, watchLeaver });
+      const result = reconcile(desired.filter(isProgrammed), {
+        maps,
+        state,
+        programmer,
+        retirement,
+        vips,
+        dataplane,
+        watchLeaver,
+      });
       log.info({ ...result, milliseconds: Math.round(performance.now() - started) }, 'rules reconciled');
     },
   };

@@ -22,14 +22,20 @@ const FAULTS = {
   LB_HOST_ONEARM_VIP: { status: 400, result: 'hostarm-args error' },
   LB_ENDPOINT_MALFORMED: { status: 400, result: 'malformed-lbep error' },
   LB_ENDPOINT_DUPLICATE: { status: 400, result: 'malformed-lbep error' },
-  LB_NAT46: { status: 400, result: 'malformed-service nat46 error' },
   LB_DSR_PORT: { status: 400, result: 'malformed-service dsr-port error' },
+  LB_DSR_PROXY_PROTOCOL: { status: 400, result: undefined },
+  LB_TUNNEL_NOT_DSR: { status: 400, result: undefined },
+  LB_NO_SOURCE: { status: 400, result: undefined },
   LB_WEIGHT_RANGE: { status: 400, result: 'malformed-weight error' },
   LB_ALLOWED_SOURCE: { status: 400, result: 'rule-allowed-src error' },
   /** The one fault every release answers with status 200. */
   LB_DSR_NOT_HASH: { status: 200, result: 'Error: Only Hash Selection criteria allowed for DSR mode' },
   LB_RULE_EXISTS: { status: 409, result: 'lbrule-exists error' },
   LB_SERVICE_TAKEN: { status: 409, result: 'lbrule-exists error' },
+  /** The message is the result: clients take any text with "exist" for a success. */
+  LB_RANGE_OVERLAP: { status: 409, result: undefined },
+  /** Other releases answer 500, which tells a client to try again what cannot work. */
+  LB_SECONDARY_FIXED: { status: 409, result: 'secIP modify error' },
   LB_SECURITY_FIXED: { status: 409, result: 'lbrule-exist error: cant modify rule security mode' },
   LB_EGRESS_FIXED: { status: 409, result: 'lbrule-exist error: cant modify rule egress mode' },
   LB_FULLPROXY_FIXED: { status: 409, result: 'lbrule-exist error: cant modify fullproxy rule mode' },

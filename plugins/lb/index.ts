@@ -1,4 +1,4 @@
-import { CONNTRACK, definePlugin, ENDPOINT_DIRECTORY, ENDPOINT_HEALTH, NETWORK } from '@loxilb/sdk';
+import { CONNTRACK, definePlugin, ENDPOINT_DIRECTORY, ENDPOINT_HEALTH, NETWORK, SERVICE_DIRECTORY } from '@loxilb/sdk';
 import { lbConfig } from './config.js';
 import { createRules } from './create-rules.js';
 import { endpointDirectory } from './directory.js';
@@ -10,7 +10,7 @@ import { lbResource } from './resource.js';
 export default definePlugin({
   name: 'lb',
   sdk: '^0.1.0',
-  summary: 'Load balancer rules for TCP, UDP and ICMP echo',
+  summary: 'Load balancer rules for TCP, UDP, SCTP and ICMP echo',
   dependsOn: ['conntrack'],
   config: lbConfig,
   setup(ctx) {
@@ -22,6 +22,10 @@ export default definePlugin({
     ctx.map(specs.affinity);
     const maps = {
       service: ctx.map(specs.service),
+      range: ctx.map(specs.range),
+      control: ctx.map(specs.control),
+      source: ctx.map(specs.source),
+      sctpVips: ctx.map(specs.sctpVips),
       serviceState: ctx.map(specs.serviceState),
       slot: ctx.map(specs.slot),
       endpoint: ctx.map(specs.endpoint),
@@ -30,7 +34,7 @@ export default definePlugin({
       vip: ctx.map(specs.vip),
     };
     const { config, dataplane, log } = ctx;
-    const { rules, state, book, retirement, vips, reconcile } = createRules({
+    const { rules, state, book, retirement, services, vips, reconcile } = createRules({
       config,
       maps,
       network,
@@ -42,6 +46,7 @@ export default definePlugin({
     ctx.resource(lbResource({ rules, state, maps, limits: config, reconcile }));
     ctx.provide(ENDPOINT_DIRECTORY, endpointDirectory(state, maps));
     ctx.provide(ENDPOINT_HEALTH, rules);
+    ctx.provide(SERVICE_DIRECTORY, services);
     declareMetrics(ctx.metrics, { state, maps });
     conntrack.setServiceNames((id) => rules.serviceName(id));
 

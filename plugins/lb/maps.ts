@@ -4,28 +4,45 @@ import type { LbConfig } from './config.js';
 import {
   type LbAffinity,
   type LbAffinityKey,
+  type LbControl,
   type LbEndpoint,
   type LbEndpointFlows,
   type LbEndpointStats,
+  type LbRangeKey,
+  type LbSctpVips,
   type LbService,
   type LbServiceKey,
   type LbServiceState,
   type LbSlot,
+  type LbSource,
+  type LbSourceKey,
   lbAffinity,
   lbAffinityKey,
+  lbControl,
   lbEndpoint,
   lbEndpointFlows,
   lbEndpointStats,
+  lbRangeKey,
+  lbSctpVips,
   lbService,
   lbServiceKey,
   lbServiceState,
   lbSlot,
+  lbSource,
+  lbSourceKey,
 } from './layout.gen.js';
 
-type MapSizes = Pick<LbConfig, 'maxServices' | 'maxEndpoints' | 'maxSlots' | 'maxAffinities'>;
+type MapSizes = Pick<
+  LbConfig,
+  'maxServices' | 'maxEndpoints' | 'maxSlots' | 'maxAffinities' | 'maxPortBlocks' | 'maxSources'
+>;
 
 export interface LbMapSpecs {
   readonly service: MapSpec<LbServiceKey, LbService>;
+  readonly range: MapSpec<LbRangeKey, LbService>;
+  readonly control: MapSpec<number, LbControl>;
+  readonly source: MapSpec<LbSourceKey, LbSource>;
+  readonly sctpVips: MapSpec<number, LbSctpVips>;
   readonly serviceState: MapSpec<number, LbServiceState>;
   readonly slot: MapSpec<number, LbSlot>;
   readonly endpoint: MapSpec<number, LbEndpoint>;
@@ -43,7 +60,8 @@ export type LbMaps = {
     : never;
 };
 
-export function lbMapSpecs({ maxServices, maxEndpoints, maxSlots, maxAffinities }: MapSizes): LbMapSpecs {
+export function lbMapSpecs(sizes: MapSizes): LbMapSpecs {
+  const { maxServices, maxEndpoints, maxSlots, maxAffinities, maxPortBlocks, maxSources } = sizes;
   const perEndpoint = { key: u32, maxEntries: maxEndpoints };
   return {
     service: {
@@ -54,6 +72,10 @@ export function lbMapSpecs({ maxServices, maxEndpoints, maxSlots, maxAffinities 
       value: lbService,
       maxEntries: maxServices,
     },
+    range: { name: 'lb_range', type: 'lpm_trie', key: lbRangeKey, value: lbService, maxEntries: maxPortBlocks },
+    control: { name: 'lb_control', type: 'array', key: u32, value: lbControl, maxEntries: 1 },
+    source: { name: 'lb_source', type: 'lpm_trie', key: lbSourceKey, value: lbSource, maxEntries: maxSources },
+    sctpVips: { name: 'lb_sctp_vips', type: 'hash', key: u32, value: lbSctpVips, maxEntries: maxServices },
     serviceState: { name: 'lb_svc_state', type: 'array', key: u32, value: lbServiceState, maxEntries: maxServices },
     slot: { name: 'lb_slot', type: 'array', key: u32, value: lbSlot, maxEntries: maxSlots },
     endpoint: { name: 'lb_endpoint', type: 'array', value: lbEndpoint, ...perEndpoint },

@@ -6,7 +6,7 @@ import { type Rule, ruleKey } from './model.js';
 import { lbRequest } from './schema.js';
 import { body } from './testing/world.js';
 
-const limits = { maxEndpointsPerRule: 4 };
+const limits = { maxEndpointsPerRule: 4, maxSecondaryIPs: 3 };
 let stored: Map<string, Rule>;
 
 function post(request: unknown): Rule | undefined {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { ipFamily } from '@loxilb/sdk';
-import type { LbServiceKey } from './layout.gen.js';
+import { lastPort, type PortSpan } from './spans.js';
 
 export const MODE_NAMES = ['default', 'onearm', 'fullnat', 'dsr', 'fullproxy', 'hostonearm'] as const;
 export const SELECTION_NAMES = ['rr', 'hash', 'priority', 'persist', 'lc', 'n2', 'n3'] as const;
@@ -8,14 +8,10 @@ export const SELECTION_NAMES = ['rr', 'hash', 'priority', 'persist', 'lc', 'n2',
 export const MODE = { default: 0, onearm: 1, fullnat: 2, dsr: 3, fullproxy: 4, hostonearm: 5 } as const;
 export const SELECTION = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4, n2: 5, n3: 6 } as const;
 
-export type Protocol = 'tcp' | 'udp' | 'icmp';
+export type Protocol = 'tcp' | 'udp' | 'sctp' | 'icmp';
 
-export interface RuleEndpoint {
-  /** Canonical text. */
-  readonly endpointIP: string;
-  readonly targetPort: number;
-  readonly weight: number;
-}
+/** Address in canonical text, and one port or a span of them. */
+export type RuleEndpoint = PortSpan;
 
 export interface RuleProbe {
   readonly type: string;
@@ -33,12 +29,24 @@ export interface Rule {
   readonly externalIP: string;
   readonly privateIP?: string;
   readonly port: number;
+  /** Last port of a range, above `port`. */
+  readonly portMax?: number;
   readonly protocol: Protocol;
   /** Firewall mark, 0 for any packet. */
   readonly block: number;
   readonly name: string;
   readonly sel: number;
   readonly mode: number;
+  /** dsr: packets always go to the endpoints inside others. */
+  readonly tunnel?: 'ipip';
+  /** Endpoints are told the client in a PROXY protocol header. */
+  readonly proxyprotocolv2?: true;
+  /** Kept and shown, not in the data plane. */
+  readonly egress?: true;
+  /** sctp: further addresses of the service, at least one. */
+  readonly secondaryIPs?: readonly string[];
+  /** The only clients, as prefixes without host bits; at least one. */
+  readonly allowedSources?: readonly string[];
   /** Seconds. */
   readonly inactiveTimeOut: number;
   readonly bgp: boolean;
@@ -49,7 +57,7 @@ export interface Rule {
   readonly endpoints: readonly RuleEndpoint[];
 }
 
-/** What makes a rule the same rule. Port ranges and hosts are part of it on the wire; no rule has them yet. */
+/** What makes a rule the same rule. Hosts are part of it on the wire; no rule has one yet. */
 export interface RuleIdentity {
   readonly externalIP: string;
   readonly protocol: string;
@@ -64,8 +72,20 @@ export function ruleKey(rule: RuleIdentity): string {
   return `${rule.externalIP}|${rule.protocol}|${rule.port}${last}|${rule.block}|${rule.host ?? ''}`;
 }
 
-export function endpointKey(endpoint: RuleEndpoint): string {
+/** Endpoints of a rule share no port, so the first port is enough, and a span that grows is still the same endpoint. */
+export function endpointKey(endpoint: Pick<RuleEndpoint, 'endpointIP' | 'targetPort'>): string {
   return `${endpoint.endpointIP}|${endpoint.targetPort}`;
+}
+
+/** `10.0.0.1 port 8080-8090`, for messages. */
+export function describeEndpoint(endpoint: RuleEndpoint): string {
+  const last = lastPort(endpoint);
+  return `${endpoint.endpointIP} port ${endpoint.targetPort}${last > endpoint.targetPort ? `-${last}` : ''}`;
+}
+
+/** Ports of the service. */
+export function servicePorts({ port, portMax }: Pick<Rule, 'port' | 'portMax'>): number {
+  return (portMax ?? port) - port + 1;
 }
 
 export function rulesEqual(left: Rule, right: Rule): boolean {
@@ -77,34 +97,63 @@ export function serviceAddress(rule: Rule): string {
   return rule.privateIP ?? rule.externalIP;
 }
 
+/** The same, and secondary ones after it. */
+export function serviceAddresses(rule: Rule): string[] {
+  return [serviceAddress(rule), ...(rule.secondaryIPs ?? [])];
+}
+
 const ICMPV6 = 58;
-const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, icmp: 1 };
+const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132, icmp: 1 };
 
 export function protocolNumber(protocol: Protocol, address: string): number {
   return protocol === 'icmp' && ipFamily(address) === 6 ? ICMPV6 : PROTOCOL_NUMBERS[protocol];
 }
 
-export function serviceKey(rule: Rule): LbServiceKey {
-  const addr = serviceAddress(rule);
-  return { addr, port: rule.port, proto: protocolNumber(rule.protocol, addr), mark: rule.block };
+export function defaultIdleSeconds(protocol: string): number {
+  return protocol === 'tcp' || protocol === 'sctp' ? 240 : 20;
 }
 
-export function serviceKeyText(key: LbServiceKey): string {
-  return `${key.addr}|${key.port}|${key.proto}|${key.mark}`;
+/** An idle time of the user's own ends flows to the second and with resets; the default one tidies up. */
+export function resetsIdleFlows(rule: Rule): boolean {
+  return rule.inactiveTimeOut !== defaultIdleSeconds(rule.protocol);
+}
+
+/** Packets meet the rule. */
+export function isProgrammed(rule: Rule): boolean {
+  return rule.egress !== true;
+}
+
+/** IPv6 becomes IPv4 on the way to the endpoint, or the other way round. */
+export function changesFamily(rule: Rule, endpointIP: string): boolean {
+  if (rule.mode === MODE.dsr) return false;
+  return serviceAddresses(rule).some((address) => ipFamily(address) !== ipFamily(endpointIP));
 }
 
 /** Probing was asked for, or comes with the mode. */
 export function isMonitored(rule: Rule): boolean {
-  return rule.monitor || rule.mode === MODE.onearm || rule.mode === MODE.fullnat;
+  const { mode } = rule;
+  return rule.monitor || mode === MODE.onearm || mode === MODE.fullnat || mode === MODE.hostonearm;
 }
 
 /** Names with these words mark rules whose address somebody else looks after. */
 export function looksAfterAddress(rule: Rule): boolean {
+  if (rule.mode === MODE.hostonearm) return false;
   return !rule.name.includes('ipvs') && !rule.name.includes('static');
 }
 
-/** `20.20.20.1:2020/tcp`, for logs and metric labels. */
+export function isUnspecified(address: string): boolean {
+  return address === '0.0.0.0' || address === '::';
+}
+
+/** An address one machine may have. */
+export function isUsableAddress(address: string): boolean {
+  if (isUnspecified(address)) return false;
+  return ipFamily(address) === 6 ? !address.startsWith('ff') : Number(address.split('.')[0]) < 224;
+}
+
+/** `20.20.20.1:2020/tcp`, `20.20.20.1:8080-8090/tcp`, for logs and metric labels. */
 export function describeRule(rule: RuleIdentity): string {
   const address = ipFamily(rule.externalIP) === 6 ? `[${rule.externalIP}]` : rule.externalIP;
-  return `${address}:${rule.port}/${rule.protocol}${rule.block === 0 ? '' : `#${rule.block}`}`;
+  const last = rule.portMax && rule.portMax !== rule.port ? `-${rule.portMax}` : '';
+  return `${address}:${rule.port}${last}/${rule.protocol}${rule.block === 0 ? '' : `#${rule.block}`}`;
 }

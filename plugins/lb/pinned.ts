@@ -1,11 +1,12 @@
 import type { DataPlane, MapSpec } from '@loxilb/sdk';
-import type { LbEndpoint, LbService, LbServiceKey, LbServiceState } from './layout.gen.js';
+import type { LbEndpoint, LbService, LbServiceState } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
-import { serviceKeyText } from './model.js';
+import { keyText, type PlaceKey } from './places.js';
 import type { SlotRun } from './slot-runs.js';
 
+/** One of the entries packets find a service by. */
 export interface PinnedService {
-  readonly key: LbServiceKey;
+  readonly key: PlaceKey;
   readonly value: LbService;
 }
 
@@ -28,7 +29,9 @@ type RawReader = Pick<DataPlane, 'rawBatches'>;
 
 export function readPinned(maps: LbMaps, dataplane: RawReader): Pinned {
   const services = new Map<string, PinnedService>();
-  for (const [key, value] of maps.service.entries()) services.set(serviceKeyText(key), { key, value });
+  const add = (key: PlaceKey, value: LbService) => services.set(keyText(key), { key, value });
+  for (const [key, value] of maps.service.entries()) add({ map: 'service', key }, value);
+  for (const [key, value] of maps.range.entries()) add({ map: 'range', key }, value);
   const states = new Map(filledEntries(dataplane, maps.serviceState.spec));
   const endpoints = new Map<number, PinnedEndpoint[]>();
   for (const [id, entry] of filledEntries(dataplane, maps.endpoint.spec)) {

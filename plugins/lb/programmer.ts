@@ -1,20 +1,26 @@
+import { ipFamily, type LoxilbError } from '@loxilb/sdk';
 import type { AddressBook } from './addresses.js';
+import type { Claim } from './claims.js';
+import { isReachable, ownAddresses, runOf, slotsOf } from './derive.js';
 import { lbError } from './errors.js';
-import type { LbEndpoint, LbService, LbServiceKey } from './layout.gen.js';
+import { endpointFlags, serviceFlags } from './flags.js';
+import type { LbEndpoint, LbService } from './layout.gen.js';
 import { type LbMaps, secondsToTicks } from './maps.js';
 import {
+  describeEndpoint,
   describeRule,
   endpointKey,
-  looksAfterAddress,
   type Rule,
   type RuleEndpoint,
+  resetsIdleFlows,
   SELECTION,
-  serviceAddress,
-  serviceKey,
-  serviceKeyText,
 } from './model.js';
-import { selectionSlots } from './selection.js';
+import { isHostRule, type Place, placesOf } from './places.js';
+import { sameFields } from './same-fields.js';
+import { writeSctpVips } from './sctp-vips.js';
 import type { SlotRun } from './slot-runs.js';
+import { SourceTable } from './sources.js';
+import { portCount } from './spans.js';
 import { type EndpointRecord, type EndpointState, type LbState, type ServiceState, WEIGHT_LEFT } from './state.js';
 import { Undo } from './undo.js';
 import type { VipAddresses } from './vip-addresses.js';
@@ -23,7 +29,7 @@ export interface ProgrammerParts {
   readonly maps: LbMaps;
   readonly state: LbState;
   readonly book: AddressBook;
-  readonly vips: Pick<VipAddresses, 'acquire' | 'release'>;
+  readonly vips: Pick<VipAddresses, 'acquire' | 'release' | 'isOurs'>;
   readonly persistTimeoutSeconds: number;
 }
 
@@ -38,7 +44,9 @@ interface PlannedEndpoint {
 interface Change {
   readonly service: ServiceState;
   readonly desired: Rule;
-  readonly isNew: boolean;
+  /** The rule until now, undefined for a new one. */
+  readonly before: Rule | undefined;
+  readonly places: readonly Place[];
   readonly planned: readonly PlannedEndpoint[];
   /** Endpoints of the service that the desired rule does not have. */
   readonly left: readonly EndpointState[];
@@ -54,24 +62,29 @@ const REBUILD_CHUNK = 256;
  * the way, what was done before is taken back.
  */
 export class Programmer {
-  constructor(private readonly parts: ProgrammerParts) {}
+  private readonly sources: SourceTable;
+
+  constructor(private readonly parts: ProgrammerParts) {
+    this.sources = new SourceTable(parts.maps);
+  }
 
   /** Makes the data plane follow `desired` and returns the endpoints that have left. */
   program(service: ServiceState, desired: Rule, isNew: boolean): readonly EndpointState[] {
-    const key = serviceKey(desired);
-    this.checkFree(service, key, desired);
+    const before = isNew ? undefined : service.rule;
+    const places = this.placesFor(service, desired);
+    this.checkFree(service, places, desired);
     const undo = new Undo();
     try {
       const planned = this.planEndpoints(service, desired, undo);
-      const change = { service, desired, isNew, planned, left: leavers(service, planned), undo };
+      const change = { service, desired, before, places, planned, left: leavers(service, planned), undo };
       this.writeEndpoints(change);
       this.writeState(change);
       const run = this.writeSlots(change);
       const value = this.valueOf(service.id, desired, run);
-      this.writeService(change, key, value);
-      this.moveAddress(change);
+      this.writeService(change, value);
+      this.moveAddresses(change);
       this.closeLeavers(change);
-      this.remember(change, key, value);
+      this.remember(change, value);
       return change.left;
     } catch (error) {
       undo.run();
@@ -81,7 +94,7 @@ export class Programmer {
 
   /** Builds the slots of these services anew from what their endpoints are now. */
   rebuildSlots(services: readonly ServiceState[]): void {
-    const { state, maps } = this.parts;
+    const { state } = this.parts;
     for (let start = 0; start < services.length; start += REBUILD_CHUNK) {
       const chunk = services.slice(start, start + REBUILD_CHUNK);
       const undo = new Undo();
@@ -93,7 +106,8 @@ export class Programmer {
           return { service, run, ids, value: { ...service.value, slotBase: run.base, slotCount: run.count } };
         });
         state.runs.write(runs.map(({ run, ids }) => [run, ids]));
-        maps.service.setMany(runs.map(({ service, value }) => [service.key, value]));
+        undo.add(() => state.places.rewrite(chunk.map((service) => [service, service.value])));
+        state.places.rewrite(runs.map(({ service, value }) => [service, value]));
         for (const { service, value } of runs) {
           state.runs.retire(runOf(service.value));
           service.value = value;
@@ -110,7 +124,9 @@ export class Programmer {
       addr: endpoint.endpointIP,
       ...this.parts.book.viewOf(rule, endpoint.endpointIP),
       port: endpoint.targetPort,
+      ports: portCount(endpoint),
       active: active ? 1 : 0,
+      flags: endpointFlags(rule, endpoint),
       serviceId,
       weight: endpoint.weight,
     };
@@ -124,21 +140,31 @@ export class Programmer {
       affinityTicks: rule.sel === SELECTION.persist ? secondsToTicks(this.parts.persistTimeoutSeconds) : 0,
       select: rule.sel,
       mode: rule.mode,
+      flags: serviceFlags(rule),
+      port: rule.port,
     };
   }
 
-  /** A private address may make two rules one service. */
-  private checkFree(service: ServiceState, key: LbServiceKey, desired: Rule): void {
-    const other = this.parts.state.byServiceKey.get(serviceKeyText(key));
-    if (other === undefined || other === service) return;
-    throw lbError(
-      'LB_SERVICE_TAKEN',
-      `packets of ${describeRule(desired)} already belong to ${describeRule(other.rule)}`,
-      {
-        field: 'serviceArguments.privateIP',
-        value: serviceAddress(desired),
-      },
+  /** Where packets are to find the service. */
+  placesFor(service: ServiceState, rule: Rule): Place[] {
+    const places = this.allPlaces(rule);
+    return isHostRule(rule) ? this.parts.state.places.leftFor(service, places) : places;
+  }
+
+  /** The same if there were no other rule. */
+  allPlaces(rule: Rule): Place[] {
+    const { book, vips } = this.parts;
+    return placesOf(rule, () =>
+      book.ownAddresses(ipFamily(rule.externalIP)).filter((address) => !vips.isOurs(address)),
     );
+  }
+
+  /** Two ranges may overlap, and a private or secondary address may make two rules one service. */
+  private checkFree(service: ServiceState, places: readonly Place[], desired: Rule): void {
+    for (const place of places) {
+      const [rival] = this.parts.state.places.rivals(place, service, isHostRule(desired));
+      if (rival) throw taken(desired, place, rival);
+    }
   }
 
   private planEndpoints(service: ServiceState, desired: Rule, undo: Undo): PlannedEndpoint[] {
@@ -149,6 +175,7 @@ export class Programmer {
       const record = this.parts.state.record(desired, wanted);
       undo.add(() => this.parts.state.forgetUnused(record));
       const entry = this.entryOf(desired, wanted, service.id, record.active);
+      if (!known) checkReachable(desired, wanted, entry);
       if (known) return { state: known, record, entry, fresh: false };
       return { state: this.newEndpoint(service, record, entry, undo), record, entry, fresh: true };
     });
@@ -169,7 +196,7 @@ export class Programmer {
 
   private writeEndpoints({ planned, undo }: Change): void {
     const { endpoint } = this.parts.maps;
-    const changed = planned.filter(({ state, entry, fresh }) => fresh || !sameEntry(state.entry, entry));
+    const changed = planned.filter(({ state, entry, fresh }) => fresh || !sameFields(state.entry, entry));
     if (changed.length === 0) return;
     const before = changed.filter(({ fresh }) => !fresh).map(({ state }) => [state.id, state.entry] as const);
     const fresh = changed.filter((one) => one.fresh).map(({ state }) => state.id);
@@ -180,27 +207,27 @@ export class Programmer {
     });
   }
 
-  private writeState({ service, desired, isNew, undo }: Change): void {
+  private writeState({ service, desired, before, undo }: Change): void {
     const { serviceState } = this.parts.maps;
-    const idleTicks = secondsToTicks(desired.inactiveTimeOut);
-    if (isNew) {
-      serviceState.set(service.id, { cursor: 0, idleTicks, alive: 1 });
+    const idle = idleOf(desired);
+    if (before === undefined) {
+      serviceState.set(service.id, { cursor: 0, ...idle, alive: 1 });
       undo.add(() => serviceState.delete(service.id));
-    } else if (idleTicks !== service.idleTicks) {
-      const before = service.idleTicks;
-      this.setIdleTicks(service.id, idleTicks);
-      undo.add(() => this.setIdleTicks(service.id, before));
+    } else if (idle.idleTicks !== service.idleTicks || idle.reset !== service.reset) {
+      const old = { idleTicks: service.idleTicks, reset: service.reset };
+      this.setIdle(service.id, idle);
+      undo.add(() => this.setIdle(service.id, old));
     }
   }
 
   /** The cursor belongs to the packets; a step of theirs between these two lines is lost, which no one can see. */
-  private setIdleTicks(serviceId: number, idleTicks: number): void {
+  private setIdle(serviceId: number, idle: ReturnType<typeof idleOf>): void {
     const { serviceState } = this.parts.maps;
-    serviceState.set(serviceId, { cursor: serviceState.get(serviceId)?.cursor ?? 0, idleTicks, alive: 1 });
+    serviceState.set(serviceId, { cursor: serviceState.get(serviceId)?.cursor ?? 0, ...idle, alive: 1 });
   }
 
-  private writeSlots({ service, desired, isNew, planned, undo }: Change): SlotRun {
-    if (!isNew && sameSelection(service, desired, planned)) return runOf(service.value);
+  private writeSlots({ service, desired, before, planned, undo }: Change): SlotRun {
+    if (before && sameSelection(service, desired, planned)) return runOf(service.value);
     const { runs } = this.parts.state;
     const ids = slotsOf(
       desired,
@@ -212,34 +239,34 @@ export class Programmer {
     return run;
   }
 
-  private writeService({ service, isNew, undo }: Change, key: LbServiceKey, value: LbService): void {
-    const { service: map } = this.parts.maps;
-    const moved = !isNew && serviceKeyText(key) !== serviceKeyText(service.key);
-    if (!isNew && !moved && sameValue(service.value, value)) return;
-    const { key: oldKey, value: oldValue } = service;
-    map.set(key, value);
-    undo.add(() => {
-      if (isNew || moved) map.delete(key);
-      else map.set(oldKey, oldValue);
-    });
-    if (!moved) return;
-    map.delete(oldKey);
-    undo.add(() => map.set(oldKey, oldValue));
+  /** What the value refers to is there before it, and goes after it. */
+  private writeService({ service, desired, before, places, undo }: Change, value: LbService): void {
+    const { maps, state } = this.parts;
+    this.sources.admit(service.id, before, desired, undo);
+    writeSctpVips(maps, service.id, before, desired, undo);
+    state.places.move(service, places, value, undo);
+    this.sources.exclude(service.id, before, desired, undo);
   }
 
-  private moveAddress({ service, desired, isNew, undo }: Change): void {
+  private moveAddresses({ desired, before, undo }: Change): void {
     const { vips } = this.parts;
-    const before = isNew ? undefined : ownAddress(service.rule);
-    const after = ownAddress(desired);
-    if (before === after) return;
-    if (after !== undefined) {
-      vips.acquire(after);
-      undo.add(() => vips.release(after));
+    const [had, wanted] = [before ? ownAddresses(before) : [], ownAddresses(desired)];
+    for (const address of wanted.filter((one) => !had.includes(one))) {
+      vips.acquire(address);
+      undo.add(() => vips.release(address));
     }
-    if (before !== undefined) {
-      vips.release(before);
-      undo.add(() => vips.acquire(before));
+    for (const address of had.filter((one) => !wanted.includes(one))) {
+      vips.release(address);
+      undo.add(() => vips.acquire(address));
     }
+  }
+
+  /** Takes away what belongs to a service besides its slots and endpoints. */
+  withdraw(service: ServiceState, undo: Undo): void {
+    const { maps, state } = this.parts;
+    state.places.remove(service, undo);
+    this.sources.exclude(service.id, service.rule, undefined, undo);
+    writeSctpVips(maps, service.id, service.rule, undefined, undo);
   }
 
   /** Clients bound to an endpoint that left must choose anew. */
@@ -248,67 +275,58 @@ export class Programmer {
     this.parts.maps.endpoint.setMany(left.map((state) => [state.id, leftEntry(state.entry)]));
   }
 
-  private remember({ service, desired, isNew, planned, left }: Change, key: LbServiceKey, value: LbService): void {
+  private remember({ service, desired, before, places, planned, left }: Change, value: LbService): void {
     const { state } = this.parts;
     const oldRun = runOf(service.value);
-    if (!isNew) {
-      state.byServiceKey.delete(serviceKeyText(service.key));
-      if (oldRun.base !== value.slotBase || oldRun.count !== value.slotCount) state.runs.retire(oldRun);
-    }
-    state.byServiceKey.set(serviceKeyText(key), service);
+    if (before && (oldRun.base !== value.slotBase || oldRun.count !== value.slotCount)) state.runs.retire(oldRun);
     for (const endpoint of left) {
       endpoint.entry = leftEntry(endpoint.entry);
       state.left(endpoint);
     }
     for (const { state: endpoint, record, entry } of planned) Object.assign(endpoint, { record, entry });
-    Object.assign(service, { rule: desired, key, value, idleTicks: secondsToTicks(desired.inactiveTimeOut) });
+    Object.assign(service, { rule: desired, places, value, ...idleOf(desired) });
     service.endpoints = planned.map(({ state: endpoint }) => endpoint);
   }
 }
 
-/** The address a rule wants on this machine, undefined when somebody else looks after it. */
-export function ownAddress(rule: Rule): string | undefined {
-  return looksAfterAddress(rule) ? serviceAddress(rule) : undefined;
-}
-
-export function slotsOf(
-  rule: Rule,
-  endpoints: readonly { readonly id: number; readonly entry: LbEndpoint }[],
-): number[] {
-  return selectionSlots(
-    rule.sel,
-    endpoints.map(({ id, entry }) => ({ id, ...entry, active: entry.active === 1 })),
-  );
-}
-
-export function runOf(value: LbService): SlotRun {
-  return { base: value.slotBase, count: value.slotCount };
+/** Idle time of established flows, and whether its end is told to both ends. */
+export function idleOf(rule: Rule): { idleTicks: number; reset: number } {
+  return { idleTicks: secondsToTicks(rule.inactiveTimeOut), reset: resetsIdleFlows(rule) ? 1 : 0 };
 }
 
 export function leftEntry(entry: LbEndpoint): LbEndpoint {
   return { ...entry, active: 0, weight: WEIGHT_LEFT };
 }
 
-export function sameEntry(a: LbEndpoint, b: LbEndpoint): boolean {
-  return (
-    a.addr === b.addr &&
-    a.source === b.source &&
-    a.self === b.self &&
-    a.port === b.port &&
-    a.active === b.active &&
-    a.serviceId === b.serviceId &&
-    a.weight === b.weight
+function taken(desired: Rule, place: Place, { owner, place: theirs }: Claim<ServiceState>): LoxilbError {
+  if (place.port === theirs.port && place.portMax === theirs.portMax) {
+    return lbError(
+      'LB_SERVICE_TAKEN',
+      `packets of ${describeRule(desired)} already belong to ${describeRule(owner.rule)}`,
+      {
+        field: 'serviceArguments.externalIP',
+        value: place.addr,
+      },
+    );
+  }
+  return lbError(
+    'LB_RANGE_OVERLAP',
+    `port range ${desired.port}-${desired.portMax} of ${describeRule(desired)} overlaps rule ${describeRule(owner.rule)}`,
+    {
+      field: 'serviceArguments.portMax',
+      value: desired.portMax,
+      remedy: 'a single port inside a range is fine, two ranges that share a port are not',
+    },
   );
 }
 
-export function sameValue(a: LbService, b: LbService): boolean {
-  return (
-    a.serviceId === b.serviceId &&
-    a.slotBase === b.slotBase &&
-    a.slotCount === b.slotCount &&
-    a.affinityTicks === b.affinityTicks &&
-    a.select === b.select &&
-    a.mode === b.mode
+function checkReachable(rule: Rule, endpoint: RuleEndpoint, entry: LbEndpoint): void {
+  if (isReachable(rule, entry)) return;
+  const family = ipFamily(endpoint.endpointIP);
+  throw lbError(
+    'LB_NO_SOURCE',
+    `${describeEndpoint(endpoint)} cannot be reached for ${describeRule(rule)}: this machine has no IPv${family} address towards it`,
+    { field: 'endpoints', value: endpoint.endpointIP, remedy: `give this machine an IPv${family} address and a route` },
   );
 }
 
@@ -323,7 +341,15 @@ function sameSelection(service: ServiceState, desired: Rule, planned: readonly P
     service.endpoints.length === planned.length &&
     planned.every(({ state, entry }, index) => {
       const before = service.endpoints[index];
-      return before === state && before.entry.weight === entry.weight && before.entry.active === entry.active;
+      return before === state && sameShare(service.rule, before.entry, desired, entry);
     })
+  );
+}
+
+function sameShare(oldRule: Rule, before: LbEndpoint, rule: Rule, after: LbEndpoint): boolean {
+  return (
+    before.weight === after.weight &&
+    before.active === after.active &&
+    isReachable(oldRule, before) === isReachable(rule, after)
   );
 }

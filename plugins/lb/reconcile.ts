@@ -1,12 +1,17 @@
 import type { DataPlane } from '@loxilb/sdk';
+import { Addenda } from './addenda.js';
+import { Claims } from './claims.js';
+import { ownAddresses, runOf, slotsOf } from './derive.js';
 import { lbError } from './errors.js';
 import { Few } from './few.js';
-import type { LbEndpoint, LbService, LbServiceKey, LbServiceState, LbSlot } from './layout.gen.js';
-import { type LbMaps, secondsToTicks } from './maps.js';
-import { describeRule, type Rule, type RuleEndpoint, ruleKey, serviceKey, serviceKeyText } from './model.js';
-import { type Pinned, type PinnedEndpoint, readPinned, slotReader } from './pinned.js';
-import { leftEntry, ownAddress, type Programmer, runOf, sameEntry, sameValue, slotsOf } from './programmer.js';
+import type { LbEndpoint, LbService, LbServiceState, LbSlot } from './layout.gen.js';
+import type { LbMaps } from './maps.js';
+import { describeRule, type Rule, type RuleEndpoint, ruleKey } from './model.js';
+import { type Pinned, type PinnedEndpoint, type PinnedService, readPinned, slotReader } from './pinned.js';
+import { deleteKeys, isHostRule, keysOf, keyText, type Place, type PlaceKey, writeKeys } from './places.js';
+import { idleOf, leftEntry, type Programmer } from './programmer.js';
 import type { Retirement } from './retirement.js';
+import { sameFields } from './same-fields.js';
 import type { SlotRun } from './slot-runs.js';
 import { type EndpointState, type LbState, NO_VALUE, type ServiceState, WEIGHT_LEFT } from './state.js';
 import type { VipAddresses } from './vip-addresses.js';
@@ -30,8 +35,8 @@ export interface ReconcileResult {
 /** A rule on its way to being a `ServiceState`. */
 interface Draft {
   readonly rule: Rule;
-  readonly key: LbServiceKey;
-  readonly pinnedValue: LbService | undefined;
+  /** Where packets are to find it. */
+  readonly places: readonly Place[];
   readonly pinnedState: LbServiceState | undefined;
   /** In the rule's order. */
   readonly pinnedEndpoints: readonly (PinnedEndpoint | undefined)[];
@@ -48,7 +53,8 @@ interface Draft {
 export function reconcile(rules: readonly Rule[], parts: ReconcileParts): ReconcileResult {
   const pinned = readPinned(parts.maps, parts.dataplane);
   const claimed = new Set<number>();
-  const drafts = rules.map((rule) => adopt(rule, pinned, claimed, parts));
+  const places = divide(rules, parts.programmer);
+  const drafts = rules.map((rule) => adopt(rule, places.get(rule) ?? [], pinned, claimed, parts));
   const leftovers = findLeftovers(pinned, drafts, claimed, parts);
   const writes = new Writes();
   const readSlot = slotReader(
@@ -56,11 +62,34 @@ export function reconcile(rules: readonly Rule[], parts: ReconcileParts): Reconc
     parts.dataplane,
     drafts.flatMap(({ pinnedRun }) => pinnedRun ?? []),
   );
-  for (const draft of drafts) complete(draft, readSlot, writes, parts);
+  for (const draft of drafts) complete(draft, pinned, readSlot, writes, parts);
+  const addenda = new Addenda(parts.maps, parts.state.services.values());
+  const added = addenda.add();
   writes.flush(parts.maps);
-  const removed = retire(leftovers, parts);
-  parts.vips.reconcile(rules.map(ownAddress).filter((address) => address !== undefined));
-  return { rules: rules.length, changed: writes.count + removed };
+  const switched = parts.state.places.adoptFlags() ? 1 : 0;
+  const removed = retire(leftovers, parts) + addenda.prune();
+  parts.vips.reconcile(rules.flatMap(ownAddresses));
+  return { rules: rules.length, changed: added + writes.count + switched + removed };
+}
+
+/** Rules for all addresses of this machine get what those with an address of their own leave. */
+function divide(rules: readonly Rule[], programmer: Programmer): Map<Rule, readonly Place[]> {
+  const claims = new Claims<Rule>();
+  const divided = new Map<Rule, readonly Place[]>();
+  for (const rule of rules) {
+    if (isHostRule(rule)) continue;
+    const places = programmer.allPlaces(rule);
+    for (const place of places) claims.add(place, rule);
+    divided.set(rule, places);
+  }
+  for (const rule of rules) {
+    if (!isHostRule(rule)) continue;
+    divided.set(
+      rule,
+      programmer.allPlaces(rule).filter((place) => claims.rivals(place).length === 0),
+    );
+  }
+  return divided;
 }
 
 /** Everything in the order packets may meet it: what is pointed at before what points. */
@@ -68,7 +97,7 @@ class Writes {
   readonly endpoints: [number, LbEndpoint][] = [];
   readonly states: [number, LbServiceState][] = [];
   readonly slots: [number, LbSlot][] = [];
-  readonly services: [LbServiceKey, LbService][] = [];
+  readonly services: [PlaceKey, LbService][] = [];
 
   get count(): number {
     return this.endpoints.length + this.states.length + this.slots.length + this.services.length;
@@ -78,14 +107,19 @@ class Writes {
     if (this.endpoints.length > 0) maps.endpoint.setMany(this.endpoints);
     if (this.states.length > 0) maps.serviceState.setMany(this.states);
     if (this.slots.length > 0) maps.slot.setMany(this.slots);
-    if (this.services.length > 0) maps.service.setMany(this.services);
+    writeKeys(maps, this.services);
   }
 }
 
 /** Takes over what the maps have of this rule: service id, endpoint ids, the run of slots. */
-function adopt(rule: Rule, pinned: Pinned, claimed: Set<number>, { state }: ReconcileParts): Draft {
-  const key = serviceKey(rule);
-  const service = pinned.services.get(serviceKeyText(key));
+function adopt(
+  rule: Rule,
+  places: readonly Place[],
+  pinned: Pinned,
+  claimed: Set<number>,
+  { state }: ReconcileParts,
+): Draft {
+  const service = pinnedService(places, pinned);
   const id = service && state.serviceIds.reserve(service.value.serviceId) ? service.value.serviceId : undefined;
   const run = service && runOf(service.value);
   const pinnedEndpoints = id === undefined ? [] : matchEndpoints(rule, pinned.endpoints.get(id) ?? []);
@@ -99,13 +133,23 @@ function adopt(rule: Rule, pinned: Pinned, claimed: Set<number>, { state }: Reco
   }
   return {
     rule,
-    key,
+    places,
     id,
-    pinnedValue: id === undefined ? undefined : service?.value,
     pinnedState: id === undefined ? undefined : pinned.states.get(id),
     pinnedEndpoints,
     pinnedRun: run && state.runs.reserve(run) ? run : undefined,
   };
+}
+
+/** What the maps have of it, wherever that is. */
+function pinnedService(places: readonly Place[], { services }: Pinned): PinnedService | undefined {
+  for (const place of places) {
+    for (const key of keysOf(place)) {
+      const found = services.get(keyText(key));
+      if (found) return found;
+    }
+  }
+  return undefined;
 }
 
 /** Finds each endpoint of the rule among the pinned ones; mostly they are in the same order. */
@@ -118,7 +162,7 @@ function matchEndpoints(rule: Rule, pinned: readonly PinnedEndpoint[]): (PinnedE
 }
 
 interface Leftovers {
-  readonly keys: readonly LbServiceKey[];
+  readonly keys: readonly PlaceKey[];
   readonly runs: readonly SlotRun[];
   /** In service until now. Endpoint ids by service id. */
   readonly serving: ReadonlyMap<number, readonly number[]>;
@@ -136,7 +180,7 @@ function findLeftovers(
   { state }: ReconcileParts,
 ): Leftovers {
   const kept = new Set(drafts.map(({ id }) => id));
-  const wantedKeys = new Set(drafts.map(({ key }) => serviceKeyText(key)));
+  const wantedKeys = new Set(drafts.flatMap(({ places }) => places.flatMap(keysOf)).map(keyText));
   const stale = [...pinned.services].filter(([text]) => !wantedKeys.has(text)).map(([, service]) => service);
   const serving = new Map<number, readonly number[]>(stale.map(({ value }) => [value.serviceId, []]));
   const retired = new Map<number, readonly number[]>();
@@ -145,8 +189,10 @@ function findLeftovers(
     const unclaimed = (pinned.endpoints.get(id) ?? []).filter(
       (endpoint) => !claimed.has(endpoint.id) && state.endpointIds.reserve(endpoint.id),
     );
-    if (kept.has(id)) endpoints.push(...unclaimed);
-    else if (!state.serviceIds.reserve(id)) serving.delete(id);
+    if (kept.has(id)) {
+      endpoints.push(...unclaimed);
+      serving.delete(id);
+    } else if (!state.serviceIds.reserve(id)) serving.delete(id);
     else {
       const section = serving.has(id) ? serving : retired;
       section.set(id, unclaimed.map(idOf));
@@ -161,25 +207,33 @@ function idOf({ id }: { readonly id: number }): number {
 }
 
 /** Gives the rule what it has not got yet, and notes what the maps lack. */
-function complete(draft: Draft, readSlot: (slot: number) => number, writes: Writes, parts: ReconcileParts): void {
+function complete(
+  draft: Draft,
+  pinned: Pinned,
+  readSlot: (slot: number) => number,
+  writes: Writes,
+  parts: ReconcileParts,
+): void {
   const { state, programmer } = parts;
-  const { rule, key } = draft;
+  const { rule, places } = draft;
   const id = draft.id ?? takeId(state.serviceIds, rule);
   draft.id = id;
-  const idleTicks = secondsToTicks(rule.inactiveTimeOut);
-  const service: ServiceState = { id, rule, key, value: NO_VALUE, idleTicks, endpoints: [], leaving: undefined };
+  const idle = idleOf(rule);
+  const service: ServiceState = { id, rule, places, value: NO_VALUE, ...idle, endpoints: [], leaving: undefined };
   const endpoints = rule.endpoints.map((_, index) => completeEndpoint(index, draft, service, writes, parts));
   const run = completeRun(draft, slotsOf(rule, endpoints), readSlot, writes, state);
   const value = programmer.valueOf(id, rule, run);
-  if (!draft.pinnedValue || !sameValue(draft.pinnedValue, value)) writes.services.push([key, value]);
-  if (draft.pinnedState?.alive !== 1 || draft.pinnedState.idleTicks !== idleTicks) {
-    writes.states.push([id, { cursor: draft.pinnedState?.cursor ?? 0, idleTicks, alive: 1 }]);
+  for (const key of places.flatMap(keysOf)) {
+    const there = pinned.services.get(keyText(key))?.value;
+    if (!there || !sameFields(there, value)) writes.services.push([key, value]);
   }
+  const wantedState = { cursor: draft.pinnedState?.cursor ?? 0, ...idle, alive: 1 };
+  if (!draft.pinnedState || !sameFields(draft.pinnedState, wantedState)) writes.states.push([id, wantedState]);
   Object.assign(service, { value, endpoints });
   for (const endpoint of endpoints) state.joined(endpoint);
   state.services.set(ruleKey(rule), service);
   state.byId.set(id, service);
-  state.byServiceKey.set(serviceKeyText(key), service);
+  state.places.adopt(service);
 }
 
 function completeEndpoint(
@@ -194,7 +248,7 @@ function completeEndpoint(
   const entry = programmer.entryOf(rule, wanted, service.id, record.active);
   const pinned = pinnedEndpoints[index];
   const id = pinned?.id ?? takeId(state.endpointIds, rule);
-  if (!pinned || !sameEntry(pinned.entry, entry)) writes.endpoints.push([id, entry]);
+  if (!pinned || !sameFields(pinned.entry, entry)) writes.endpoints.push([id, entry]);
   return { id, service, record, entry };
 }
 
@@ -225,10 +279,10 @@ function takeId(pool: LbState['serviceIds'], rule: Rule): number {
 /** Takes leftovers out of service, and lets their ids rest until no flow carries them. Returns the entries changed. */
 function retire({ keys, runs, serving, retired, endpoints }: Leftovers, parts: ReconcileParts): number {
   const { maps, state, retirement } = parts;
-  if (keys.length > 0) maps.service.deleteMany(keys);
+  deleteKeys(maps, keys);
   for (const run of runs) state.runs.retire(run);
   const ended = [...serving.keys(), ...retired.keys()].map(
-    (id) => [id, { cursor: 0, idleTicks: 0, alive: 0 }] as const,
+    (id) => [id, { cursor: 0, idleTicks: 0, alive: 0, reset: 0 }] as const,
   );
   if (ended.length > 0) maps.serviceState.setMany(ended);
   for (const [id, endpointIds] of serving) retirement.retireService(id, endpointIds);

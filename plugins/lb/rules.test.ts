@@ -114,11 +114,11 @@ describe('a changed rule', () => {
   });
 
   it('does not touch slots or the service when only the timeout differs', () => {
-    world.maps.serviceState.set(serviceId(), { cursor: 5, idleTicks: 240 * 953, alive: 1 });
+    world.maps.serviceState.set(serviceId(), { cursor: 5, idleTicks: 240 * 953, alive: 1, reset: 0 });
     const services = [...world.maps.service.entries()];
     world.post(body({ inactiveTimeOut: 30 }));
     expect([...world.maps.service.entries()]).toEqual(services);
-    expect(world.maps.serviceState.get(serviceId())).toEqual({ cursor: 5, idleTicks: 30 * 953, alive: 1 });
+    expect(world.maps.serviceState.get(serviceId())).toEqual({ cursor: 5, idleTicks: 30 * 953, alive: 1, reset: 1 });
   });
 
   it('writes no map at all when only the name differs', () => {

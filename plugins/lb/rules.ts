@@ -1,12 +1,14 @@
 import type { Logger } from '@loxilb/sdk';
 import type { AddressBook } from './addresses.js';
+import { isReachable, ownAddresses, runOf } from './derive.js';
 import { lbError } from './errors.js';
 import type { LbEndpoint } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
-import { describeRule, endpointKey, type Rule, ruleKey, serviceKey, serviceKeyText } from './model.js';
-import { ownAddress, type Programmer, runOf } from './programmer.js';
+import { describeRule, endpointKey, isProgrammed, type Rule, ruleKey } from './model.js';
+import type { Programmer } from './programmer.js';
 import type { FreedIds, Retirement } from './retirement.js';
 import { type EndpointState, type LbState, NO_VALUE, type ServiceState } from './state.js';
+import { Undo } from './undo.js';
 import type { VipAddresses } from './vip-addresses.js';
 
 export interface LbRulesParts {
@@ -25,6 +27,7 @@ export class LbRules {
 
   /** Succeeds completely, or throws a coded error and has changed nothing. */
   apply(desired: Rule): void {
+    if (!isProgrammed(desired)) return;
     const { state, programmer } = this.parts;
     const key = ruleKey(desired);
     const existing = state.services.get(key);
@@ -38,23 +41,24 @@ export class LbRules {
     }
     state.services.set(key, service);
     state.byId.set(service.id, service);
+    this.refreshHosts();
   }
 
   /** New connections are refused at once; flows that run are ended off the event loop. */
   remove(rule: Rule): void {
-    const { state, maps, vips, retirement } = this.parts;
+    const { state, maps, vips, retirement, programmer } = this.parts;
     const key = ruleKey(rule);
     const service = state.services.get(key);
     if (service === undefined) return;
-    maps.service.delete(service.key);
+    const undo = new Undo();
     try {
-      maps.serviceState.set(service.id, { cursor: 0, idleTicks: service.idleTicks, alive: 0 });
+      programmer.withdraw(service, undo);
+      maps.serviceState.set(service.id, { cursor: 0, idleTicks: service.idleTicks, alive: 0, reset: 0 });
     } catch (error) {
-      maps.service.set(service.key, service.value);
+      undo.run();
       throw error;
     }
     state.services.delete(key);
-    state.byServiceKey.delete(serviceKeyText(service.key));
     state.byId.delete(service.id);
     state.runs.retire(runOf(service.value));
     for (const endpoint of service.endpoints) state.left(endpoint);
@@ -62,8 +66,8 @@ export class LbRules {
       service.id,
       [...service.endpoints, ...(service.leaving?.values() ?? [])].map(({ id }) => id),
     );
-    const address = ownAddress(service.rule);
-    if (address !== undefined) vips.release(address);
+    for (const address of ownAddresses(service.rule)) vips.release(address);
+    this.refreshHosts();
   }
 
   /** Flips an endpoint for every rule that uses it. False when no rule does. */
@@ -81,21 +85,47 @@ export class LbRules {
     return true;
   }
 
-  /** After a change of addresses or routes: which address endpoints see. Established flows keep theirs. */
+  /**
+   * After a change of addresses or routes: which address endpoints see, and what is "all addresses of this machine".
+   * Established flows keep what they have.
+   */
   refreshAddresses(): void {
-    const { state, maps, book } = this.parts;
+    const { state, maps, book, programmer } = this.parts;
+    this.refreshHosts();
     const changed: { endpoint: EndpointState; entry: LbEndpoint }[] = [];
-    for (const { rule, endpoints } of state.services.values()) {
-      for (const endpoint of endpoints) {
+    const rebuilt = new Set<ServiceState>();
+    for (const service of state.services.values()) {
+      const { rule } = service;
+      for (const endpoint of service.endpoints) {
         const view = book.viewOf(rule, endpoint.entry.addr);
         if (view.source === endpoint.entry.source && view.self === endpoint.entry.self) continue;
-        changed.push({ endpoint, entry: { ...endpoint.entry, ...view } });
+        const entry = { ...endpoint.entry, ...view };
+        if (isReachable(rule, entry) !== isReachable(rule, endpoint.entry)) rebuilt.add(service);
+        changed.push({ endpoint, entry });
       }
     }
     if (changed.length === 0) return;
     maps.endpoint.setMany(changed.map(({ endpoint, entry }) => [endpoint.id, entry]));
     for (const { endpoint, entry } of changed) endpoint.entry = entry;
+    programmer.rebuildSlots([...rebuilt]);
     this.parts.log.debug({ endpoints: changed.length }, 'source addresses towards endpoints changed');
+  }
+
+  /** Services for all addresses of this machine follow the addresses, and the rules that have one of their own. */
+  private refreshHosts(): void {
+    const { state, programmer, log } = this.parts;
+    for (const service of state.places.hosts) {
+      const undo = new Undo();
+      try {
+        const places = programmer.placesFor(service, service.rule);
+        state.places.move(service, places, service.value, undo);
+        service.places = places;
+      } catch (error) {
+        undo.run();
+        // The next change of rules or addresses tries again.
+        log.warn({ err: error, rule: describeRule(service.rule) }, 'rule does not have all addresses of this machine');
+      }
+    }
   }
 
   /** Ids whose last flow has gone. */
@@ -118,8 +148,7 @@ export class LbRules {
         remedy: 'raise maxServices of the lb plugin; ids of deleted rules come free when their flows have ended',
       });
     }
-    const key = serviceKey(rule);
-    return { id, rule, key, value: NO_VALUE, idleTicks: 0, endpoints: [], leaving: undefined };
+    return { id, rule, places: [], value: NO_VALUE, idleTicks: 0, reset: 0, endpoints: [], leaving: undefined };
   }
 
   /** Endpoints that came (back) have their rule again, those that left are watched until their flows have ended. */
@@ -142,5 +171,5 @@ export class LbRules {
 }
 
 function endpointKeyOf({ entry, record }: EndpointState): string {
-  return endpointKey({ endpointIP: entry.addr, targetPort: record.port, weight: 0 });
+  return endpointKey({ endpointIP: entry.addr, targetPort: record.port });
 }

@@ -7,7 +7,7 @@ const serviceArguments = z.object({
   externalIP: z.string().describe('Service address (VIP), IPv4 or IPv6, no mask'),
   privateIP: z.string().optional().describe('Address the packets carry instead of externalIP; not returned'),
   port: z.int().describe('Service port, 1..65535; 0 for icmp'),
-  portMax: z.int().optional().describe('End of a port range'),
+  portMax: z.int().optional().describe('Last port of a port range'),
   protocol: z.enum(['tcp', 'udp', 'sctp', 'icmp']).optional().describe('Protocol of the service'),
   sel: z
     .literal([0, 1, 2, 3, 4, 5, 6])
@@ -17,6 +17,10 @@ const serviceArguments = z.object({
     .literal([0, 1, 2, 3, 4, 5])
     .optional()
     .describe('NAT mode: 0 default, 1 onearm, 2 fullnat, 3 dsr, 4 fullproxy, 5 hostonearm'),
+  tunnel: z
+    .enum(['auto', 'ipip'])
+    .optional()
+    .describe('dsr: auto puts a packet into another when the endpoint is no neighbour, ipip always'),
   security: int32.optional().describe('0 plain, 1 TLS termination, 2 end-to-end TLS'),
   oper: z.literal([0, 1, 2]).optional().describe('0 create or replace, 1 attach endpoints, 2 detach endpoints'),
   bgp: z.boolean().optional().describe('Advertise the service address by BGP'),
@@ -30,18 +34,25 @@ const serviceArguments = z.object({
   probeRetries: int32.optional().describe('Failures before an endpoint is down; 0 means 2'),
   inactiveTimeOut: int32
     .optional()
-    .describe('Idle time of a session in seconds, at most 86400; 0: 240 for tcp, else 20'),
+    .describe(
+      'Idle time of a session in seconds, at most 86400; 0: 240 for tcp and sctp, else 20. Any other value than that ' +
+        'ends tcp sessions with a reset to both ends',
+    ),
   block: uint32.optional().describe('Firewall mark that separates services of one address and port'),
   name: z.string().optional().describe('Free name; `a:b` makes b the HA instance'),
   host: z.string().optional().describe('Host or URL path of an L7 rule'),
   proxyprotocolv2: z.boolean().optional().describe('Send a proxy protocol v2 header (tcp)'),
-  egress: z.boolean().optional().describe('Egress rule'),
+  egress: z.boolean().optional().describe('Egress rule: kept and shown, not in the data plane'),
   snat: z.boolean().optional().describe('Output only'),
 });
 
 const endpoint = z.object({
   endpointIP: z.string().describe('Address of the endpoint'),
   targetPort: z.int().describe('Port of the endpoint, 1..65535; 0 for icmp'),
+  targetPortMax: z
+    .int()
+    .optional()
+    .describe('Last of a span of ports that begins with targetPort; the same as one entry per port'),
   weight: z.int().describe('Share of new flows for sel 2, 1 and 3; 0..255, 0 takes no new flows'),
   state: z.string().optional().describe('Output only: active or inactive'),
   counter: z.string().optional().describe('Output only: packets:bytes'),
@@ -52,8 +63,12 @@ export const lbRequest = z
   .object({
     serviceArguments,
     endpoints: z.array(endpoint),
-    secondaryIPs: z.array(z.object({ secondaryIP: z.string().optional() })).nullish(),
-    allowedSources: z.array(z.object({ prefix: z.string().optional() })).nullish(),
+    secondaryIPs: z
+      .array(z.object({ secondaryIP: z.string().optional().describe('Further address of an sctp service') }))
+      .nullish(),
+    allowedSources: z
+      .array(z.object({ prefix: z.string().optional().describe('Prefix of clients that may use the service') }))
+      .nullish(),
   })
   .meta({ id: 'LoadbalanceEntry' });
 

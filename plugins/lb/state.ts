@@ -1,18 +1,23 @@
 import { Few } from './few.js';
 import { IdPool } from './id-pool.js';
-import type { LbEndpoint, LbService, LbServiceKey } from './layout.gen.js';
+import type { LbEndpoint, LbService } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
 import type { Rule, RuleEndpoint } from './model.js';
+import { PlaceTable } from './place-table.js';
+import type { Place } from './places.js';
 import { SlotRuns } from './slot-runs.js';
 
 /** A rule as it is programmed. */
 export interface ServiceState {
   readonly id: number;
   rule: Rule;
-  key: LbServiceKey;
-  /** What `lb_service` holds under `key`. */
+  /** Where packets find it. */
+  places: readonly Place[];
+  /** What the data plane holds there. */
   value: LbService;
   idleTicks: number;
+  /** 1: flows that idle out are reset. */
+  reset: number;
   /** In the rule's order. */
   endpoints: EndpointState[];
   /** Endpoints that left the rule while flows of theirs ran on, by endpoint key. */
@@ -47,6 +52,8 @@ export const NO_VALUE: LbService = {
   affinityTicks: 0,
   select: 0,
   mode: 0,
+  flags: 0,
+  port: 0,
 };
 
 /** Weight of an entry whose endpoint has left its rule: tells a restarted daemon that it is not merely unhealthy. */
@@ -57,8 +64,7 @@ export class LbState {
   /** By rule key. */
   readonly services = new Map<string, ServiceState>();
   readonly byId = new Map<number, ServiceState>();
-  /** By text of the data plane's key. */
-  readonly byServiceKey = new Map<string, ServiceState>();
+  readonly places: PlaceTable;
   readonly serviceIds: IdPool;
   readonly endpointIds: IdPool;
   readonly runs: SlotRuns;
@@ -68,6 +74,7 @@ export class LbState {
     this.serviceIds = new IdPool(maps.service.spec.maxEntries);
     this.endpointIds = new IdPool(maps.endpoint.spec.maxEntries);
     this.runs = new SlotRuns(maps.slot);
+    this.places = new PlaceTable(maps);
   }
 
   get records(): Iterable<EndpointRecord> {

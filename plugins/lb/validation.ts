@@ -3,65 +3,76 @@
  * this release cannot do is refused after all that, so that a malformed request gets the answer it always got.
  */
 import { canonicalIp, ipFamily, isIpAddress } from '@loxilb/sdk';
+import { checkEndpointCount, checkEndpoints } from './endpoint-checks.js';
 import { lbError, notSupported } from './errors.js';
 import {
-  endpointKey,
+  defaultIdleSeconds,
+  describeEndpoint,
+  isUnspecified,
+  isUsableAddress,
   MODE,
   MODE_NAMES,
   type Protocol,
   type Rule,
-  type RuleEndpoint,
   type RuleProbe,
   SELECTION,
   SELECTION_NAMES,
+  servicePorts,
 } from './model.js';
+import { canonicalPrefix } from './prefixes.js';
 import type { LbRequest } from './schema.js';
+import { portCount } from './spans.js';
 
 export interface RuleLimits {
+  /** Endpoints of the data plane: a span of ports is one. */
   readonly maxEndpointsPerRule: number;
+  readonly maxSecondaryIPs: number;
 }
 
 type Service = LbRequest['serviceArguments'];
 
 const MAX_IDLE_SECONDS = 86_400;
-const MAX_SECONDARY = 3;
 const PROBE_TYPES = ['tcp', 'udp', 'sctp', 'ping', 'none'];
 const PROBE_TYPES_WITH_PORT = ['tcp', 'udp', 'sctp'];
-/** Go's `net.ParseCIDR`, near enough: the address itself is checked apart. */
-const PREFIX = /^(.+)\/(\d{1,3})$/;
 
 /** The rule a request describes, as if nothing were there yet. Throws the first fault. */
 export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
   const service = request.serviceArguments;
-  checkDsrSelection(service);
+  checkDsrSelection(service.mode, service.sel);
   const externalIP = checkAddress(service.externalIP, 'LB_VIP_MALFORMED', 'externalIP');
   const privateIP = service.privateIP
     ? checkAddress(service.privateIP, 'LB_PRIVATE_IP_MALFORMED', 'privateIP')
     : undefined;
   const idleSeconds = checkIdleTime(service);
   const probe = checkProbe(service);
-  checkEndpointCount(request, limits);
+  checkEndpointCount(request, limits.maxEndpointsPerRule);
   const protocol = checkProtocol(service);
   if (service.sel === SELECTION.n3 && protocol !== 'udp') {
     throw lbError('LB_N3_NOT_UDP', `selection n3 needs udp, not ${protocol}`, field('sel', service.sel));
   }
-  checkSecondaryCount(request, protocol);
+  checkSecondaryCount(request, protocol, limits);
   checkPorts(service);
-  checkSecondaryAddresses(request, externalIP);
+  const secondaryIPs = checkSecondaryAddresses(request, externalIP);
   checkHostOnearm(service, externalIP);
-  const endpoints = checkEndpoints(request, service, externalIP);
-  checkAllowedSources(request);
-  checkSupport(request, protocol);
-  checkUsable(service, externalIP, privateIP, protocol, endpoints);
-  return {
+  const endpoints = checkEndpoints(request);
+  const allowedSources = checkAllowedSources(request);
+  checkSupport(service);
+  checkUsable(service, externalIP, privateIP, protocol);
+  const rule: Rule = {
     externalIP,
     ...(privateIP === undefined ? {} : { privateIP }),
     port: service.port,
+    ...(service.portMax && service.portMax > service.port ? { portMax: service.portMax } : {}),
     protocol: protocol as Protocol,
     block: service.block ?? 0,
     name: service.name ?? '',
     sel: service.sel ?? SELECTION.rr,
     mode: service.mode ?? MODE.default,
+    ...(service.tunnel === 'ipip' ? { tunnel: 'ipip' } : {}),
+    ...(service.proxyprotocolv2 ? { proxyprotocolv2: true } : {}),
+    ...(service.egress ? { egress: true } : {}),
+    ...(secondaryIPs.length > 0 ? { secondaryIPs } : {}),
+    ...(allowedSources.length > 0 ? { allowedSources } : {}),
     inactiveTimeOut: idleSeconds || defaultIdleSeconds(protocol),
     bgp: service.bgp ?? false,
     monitor: (service.monitor ?? false) || (probe !== undefined && probe.type !== 'none'),
@@ -69,20 +80,49 @@ export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
     ...(probe === undefined ? {} : { probe }),
     endpoints,
   };
+  checkRule(rule);
+  return rule;
 }
 
-export function defaultIdleSeconds(protocol: string): number {
-  return protocol === 'tcp' || protocol === 'sctp' ? 240 : 20;
+/** What members of a rule must be to one another; a rule that was put together from two requests may fail it. */
+export function checkRule(rule: Rule): void {
+  checkDsrSelection(rule.mode, rule.sel);
+  if (rule.mode === MODE.dsr) checkDsr(rule);
+  else if (rule.tunnel !== undefined) {
+    throw lbError('LB_TUNNEL_NOT_DSR', `a tunnel needs mode dsr, not ${MODE_NAMES[rule.mode]}`, {
+      ...field('tunnel', rule.tunnel),
+      remedy: 'set mode to 3 (dsr)',
+    });
+  }
+}
+
+/** Servers get the packet as the client sent it. */
+function checkDsr(rule: Rule): void {
+  if (rule.proxyprotocolv2) {
+    throw lbError('LB_DSR_PROXY_PROTOCOL', 'proxy protocol v2 cannot work in mode dsr: packets are left as they are', {
+      ...field('proxyprotocolv2', true),
+    });
+  }
+  for (const endpoint of rule.endpoints) {
+    const ports = portCount(endpoint);
+    if (endpoint.targetPort === rule.port && (ports === 1 || ports === servicePorts(rule))) continue;
+    const service = rule.portMax === undefined ? `port ${rule.port}` : `ports ${rule.port}-${rule.portMax}`;
+    throw lbError('LB_DSR_PORT', `dsr cannot translate ${service} to ${describeEndpoint(endpoint)}`, {
+      field: 'endpoints',
+      value: endpoint.targetPort,
+      remedy: 'give endpoints the port of the service',
+    });
+  }
 }
 
 function field(name: string, value: unknown): { field: string; value: unknown } {
   return { field: `serviceArguments.${name}`, value };
 }
 
-function checkDsrSelection(service: Service): void {
-  if (service.mode !== MODE.dsr || service.sel === SELECTION.hash) return;
+function checkDsrSelection(mode: number | undefined, sel: number | undefined): void {
+  if (mode !== MODE.dsr || sel === SELECTION.hash) return;
   throw lbError('LB_DSR_NOT_HASH', 'dsr mode needs selection hash', {
-    ...field('sel', service.sel ?? 0),
+    ...field('sel', sel ?? 0),
     remedy: 'set sel to 1 (hash)',
   });
 }
@@ -130,16 +170,6 @@ function checkProbe(service: Service): RuleProbe | undefined {
   return given ? probe : undefined;
 }
 
-function checkEndpointCount(request: LbRequest, { maxEndpointsPerRule }: RuleLimits): void {
-  const count = request.endpoints.length;
-  if (count >= 1 && count <= maxEndpointsPerRule) return;
-  throw lbError('LB_ENDPOINT_COUNT', `${count} endpoints, a rule has 1 to ${maxEndpointsPerRule}`, {
-    field: 'endpoints',
-    value: count,
-    ...(count === 0 ? {} : { remedy: 'raise maxEndpointsPerRule of the lb plugin' }),
-  });
-}
-
 function checkProtocol(service: Service): string {
   const { protocol, port } = service;
   if (protocol === 'icmp' && port !== 0) {
@@ -152,7 +182,7 @@ function checkProtocol(service: Service): string {
   return protocol;
 }
 
-function checkSecondaryCount(request: LbRequest, protocol: string): void {
+function checkSecondaryCount(request: LbRequest, protocol: string, { maxSecondaryIPs }: RuleLimits): void {
   const count = request.secondaryIPs?.length ?? 0;
   if (count > 0 && protocol !== 'sctp') {
     throw lbError('LB_SECONDARY_NOT_SCTP', `secondary addresses need sctp, not ${protocol}`, {
@@ -160,10 +190,11 @@ function checkSecondaryCount(request: LbRequest, protocol: string): void {
       value: count,
     });
   }
-  if (count > MAX_SECONDARY) {
-    throw lbError('LB_SECONDARY_COUNT', `${count} secondary addresses, at most ${MAX_SECONDARY}`, {
+  if (count > maxSecondaryIPs) {
+    throw lbError('LB_SECONDARY_COUNT', `${count} secondary addresses, at most ${maxSecondaryIPs}`, {
       field: 'secondaryIPs',
       value: count,
+      remedy: 'raise maxSecondaryIPs of the lb plugin (7 at most)',
     });
   }
 }
@@ -172,21 +203,31 @@ function isPort(value: number): boolean {
   return value >= 0 && value <= 0xffff;
 }
 
-function checkPorts({ port, portMax = 0 }: Service): void {
+function checkPorts({ port, portMax = 0, protocol }: Service): void {
   if (!isPort(port)) throw lbError('LB_PORT_RANGE', `port out of range: ${port} (0..65535)`, field('port', port));
   if (!isPort(portMax) || (portMax !== 0 && portMax < port)) {
     throw lbError('LB_PORT_RANGE', `portMax out of range: ${portMax} (${port}..65535)`, field('portMax', portMax));
   }
+  if (protocol === 'icmp' && portMax !== 0) {
+    throw lbError('LB_ICMP_PORT', `an icmp service has no ports, portMax is ${portMax}`, field('portMax', portMax));
+  }
 }
 
-function checkSecondaryAddresses(request: LbRequest, externalIP: string): void {
+function checkSecondaryAddresses(request: LbRequest, externalIP: string): string[] {
+  const secondary: string[] = [];
   for (const [index, { secondaryIP = '' }] of (request.secondaryIPs ?? []).entries()) {
     const at = { field: `secondaryIPs.${index}.secondaryIP`, value: secondaryIP };
     if (!isIpAddress(secondaryIP)) throw lbError('LB_SECONDARY_MALFORMED', `not an IP address: "${secondaryIP}"`, at);
     if (ipFamily(externalIP) === 4 && ipFamily(canonicalIp(secondaryIP)) === 6) {
       throw lbError('LB_SECONDARY_NAT46', `IPv6 secondary address ${secondaryIP} of an IPv4 service`, at);
     }
+    const address = canonicalIp(secondaryIP);
+    if (!isUsableAddress(address) || address === externalIP || secondary.includes(address)) {
+      throw lbError('LB_SECONDARY_MALFORMED', `${secondaryIP} is no further address of ${externalIP}`, at);
+    }
+    secondary.push(address);
   }
+  return secondary;
 }
 
 function checkHostOnearm(service: Service, externalIP: string): void {
@@ -196,97 +237,44 @@ function checkHostOnearm(service: Service, externalIP: string): void {
   });
 }
 
-function checkEndpoints(request: LbRequest, service: Service, externalIP: string): RuleEndpoint[] {
-  const seen = new Set<string>();
-  return request.endpoints.map((given, index) => {
-    const endpoint = checkEndpoint(given, service, externalIP, `endpoints.${index}`);
-    const key = endpointKey(endpoint);
-    if (seen.has(key)) {
-      throw lbError('LB_ENDPOINT_DUPLICATE', `endpoint ${key.replace('|', ' port ')} is given twice`, {
-        field: `endpoints.${index}`,
-        value: given.endpointIP,
-        remedy: 'give a weight instead of repeating an endpoint',
+/** The prefixes, without host bits and each once. */
+function checkAllowedSources(request: LbRequest): string[] {
+  const prefixes = new Set<string>();
+  for (const [index, { prefix = '' }] of (request.allowedSources ?? []).entries()) {
+    const canonical = canonicalPrefix(prefix);
+    if (canonical === undefined) {
+      throw lbError('LB_ALLOWED_SOURCE', `not a prefix: "${prefix}"`, {
+        field: `allowedSources.${index}.prefix`,
+        value: prefix,
       });
     }
-    seen.add(key);
-    return endpoint;
-  });
-}
-
-function checkEndpoint(
-  { endpointIP, targetPort, weight }: LbRequest['endpoints'][number],
-  service: Service,
-  externalIP: string,
-  path: string,
-): RuleEndpoint {
-  const address = { field: `${path}.endpointIP`, value: endpointIP };
-  const port = { field: `${path}.targetPort`, value: targetPort };
-  if (!isIpAddress(endpointIP)) throw lbError('LB_ENDPOINT_MALFORMED', `not an IP address: "${endpointIP}"`, address);
-  const canonical = canonicalIp(endpointIP);
-  if (ipFamily(externalIP) === 4 && ipFamily(canonical) === 6) {
-    throw lbError('LB_NAT46', `IPv6 endpoint ${endpointIP} of an IPv4 service`, address);
+    prefixes.add(canonical);
   }
-  if (service.protocol === 'icmp' && targetPort !== 0) {
-    throw lbError('LB_ICMP_PORT', `an icmp endpoint has port 0, not ${targetPort}`, port);
-  }
-  if (service.mode === MODE.dsr && targetPort !== service.port) {
-    throw lbError('LB_DSR_PORT', `dsr cannot translate port ${service.port} to ${targetPort}`, port);
-  }
-  if (!isPort(targetPort)) {
-    throw lbError('LB_ENDPOINT_MALFORMED', `targetPort out of range: ${targetPort} (0..65535)`, port);
-  }
-  if (weight < 0 || weight > 255) {
-    throw lbError('LB_WEIGHT_RANGE', `weight out of range: ${weight} (0..255)`, {
-      field: `${path}.weight`,
-      value: weight,
-    });
-  }
-  return { endpointIP: canonical, targetPort, weight };
-}
-
-function checkAllowedSources(request: LbRequest): void {
-  for (const [index, { prefix = '' }] of (request.allowedSources ?? []).entries()) {
-    const [, address = '', length] = PREFIX.exec(prefix) ?? [];
-    if (isIpAddress(address) && Number(length) <= (ipFamily(address) === 4 ? 32 : 128)) continue;
-    throw lbError('LB_ALLOWED_SOURCE', `not a prefix: "${prefix}"`, {
-      field: `allowedSources.${index}.prefix`,
-      value: prefix,
-    });
-  }
+  return [...prefixes];
 }
 
 /** Known on the wire, but later work. Nothing here is ever taken and then ignored. */
-function checkSupport(request: LbRequest, protocol: string): void {
-  const service = request.serviceArguments;
-  const { mode = MODE.default, sel = SELECTION.rr, port, portMax = 0 } = service;
+function checkSupport(service: Service): void {
+  const { mode = MODE.default, sel = SELECTION.rr } = service;
   const refuse = (what: string, name: string, value: unknown): never => {
     throw notSupported(what, `serviceArguments.${name}`, value);
   };
-  if (mode > MODE.fullnat) refuse(`mode ${MODE_NAMES[mode]}`, 'mode', mode);
-  if (protocol === 'sctp') refuse('protocol sctp', 'protocol', protocol);
+  if (mode === MODE.fullproxy) refuse(`mode ${MODE_NAMES[mode]}`, 'mode', mode);
   if (sel > SELECTION.lc) refuse(`selection ${SELECTION_NAMES[sel]}`, 'sel', sel);
-  if (portMax > port) refuse('a port range', 'portMax', portMax);
   if (service.security) refuse('TLS (security)', 'security', service.security);
   if (service.host) refuse('a host', 'host', service.host);
-  if (service.proxyprotocolv2) refuse('proxy protocol v2', 'proxyprotocolv2', true);
-  if (service.egress) refuse('an egress rule', 'egress', true);
-  if (request.allowedSources?.length) {
-    throw notSupported('a list of allowed sources', 'allowedSources', request.allowedSources);
-  }
 }
 
 /** Faults older releases let through although no packet could ever follow such a rule. */
-function checkUsable(
-  service: Service,
-  externalIP: string,
-  privateIP: string | undefined,
-  protocol: string,
-  endpoints: readonly RuleEndpoint[],
-): void {
-  if (!isUnicast(externalIP)) {
+function checkUsable(service: Service, externalIP: string, privateIP: string | undefined, protocol: string): void {
+  const isAny = isUnspecified(externalIP) && (service.mode === MODE.hostonearm || service.egress === true);
+  if (!isAny && !isUsableAddress(externalIP)) {
     throw lbError('LB_VIP_MALFORMED', `${externalIP} cannot be a service address`, field('externalIP', externalIP));
   }
-  if (privateIP !== undefined && (!isUnicast(privateIP) || ipFamily(privateIP) !== ipFamily(externalIP))) {
+  if (
+    privateIP !== undefined &&
+    (isAny || !isUsableAddress(privateIP) || ipFamily(privateIP) !== ipFamily(externalIP))
+  ) {
     throw lbError('LB_PRIVATE_IP_MALFORMED', `${privateIP} cannot stand for ${externalIP}`, {
       ...field('privateIP', privateIP),
     });
@@ -294,30 +282,4 @@ function checkUsable(
   if (protocol !== 'icmp' && service.port === 0) {
     throw lbError('LB_PORT_RANGE', `a ${protocol} service needs a port (1..65535)`, field('port', 0));
   }
-  for (const [index, endpoint] of endpoints.entries()) checkUsableEndpoint(endpoint, index, protocol, externalIP);
-}
-
-function checkUsableEndpoint(endpoint: RuleEndpoint, index: number, protocol: string, externalIP: string): void {
-  const address = { field: `endpoints.${index}.endpointIP`, value: endpoint.endpointIP };
-  if (!isUnicast(endpoint.endpointIP)) {
-    throw lbError('LB_ENDPOINT_MALFORMED', `${endpoint.endpointIP} cannot be an endpoint`, address);
-  }
-  if (protocol !== 'icmp' && endpoint.targetPort === 0) {
-    throw lbError('LB_ENDPOINT_MALFORMED', `a ${protocol} endpoint needs a port (1..65535)`, {
-      field: `endpoints.${index}.targetPort`,
-      value: 0,
-    });
-  }
-  if (ipFamily(endpoint.endpointIP) !== ipFamily(externalIP)) {
-    throw notSupported('an IPv4 endpoint of an IPv6 service (NAT64)', address.field, address.value);
-  }
-}
-
-function isUnspecified(address: string): boolean {
-  return address === '0.0.0.0' || address === '::';
-}
-
-function isUnicast(address: string): boolean {
-  if (isUnspecified(address)) return false;
-  return ipFamily(address) === 6 ? !address.startsWith('ff') : Number(address.split('.')[0]) < 224;
 }

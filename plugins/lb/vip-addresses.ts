@@ -41,6 +41,11 @@ export class VipAddresses {
     return this.queue.drain();
   }
 
+  /** The address is here only because a rule wants it. */
+  isOurs(address: string): boolean {
+    return this.takenOff.has(address) || this.notes.get(address) !== undefined;
+  }
+
   /** Throws `LB_VIP_ADDRESS` and has changed nothing. */
   acquire(address: string): void {
     const rules = this.rules.get(address) ?? 0;

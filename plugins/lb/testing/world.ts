@@ -1,4 +1,4 @@
-import type { Logger, NetworkAddress } from '@loxilb/sdk';
+import { ipFamily, type Logger, type NetworkAddress } from '@loxilb/sdk';
 import { createFakeNetwork, type FakeNetwork, MemorySlice } from '@loxilb/sdk/testing';
 import { lbConfig } from '../config.js';
 import { createRules, type LbParts } from '../create-rules.js';
@@ -34,6 +34,10 @@ export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 function createSlices(specs: ReturnType<typeof lbMapSpecs>, beforeWrite: () => void) {
   return {
     service: new MemorySlice(specs.service, new Map(), beforeWrite),
+    range: new MemorySlice(specs.range, new Map(), beforeWrite),
+    control: new MemorySlice(specs.control, new Map(), beforeWrite),
+    source: new MemorySlice(specs.source, new Map(), beforeWrite),
+    sctpVips: new MemorySlice(specs.sctpVips, new Map(), beforeWrite),
     serviceState: new MemorySlice(specs.serviceState, new Map(), beforeWrite),
     slot: new MemorySlice(specs.slot, new Map(), beforeWrite),
     endpoint: new MemorySlice(specs.endpoint, new Map(), beforeWrite),
@@ -43,11 +47,13 @@ function createSlices(specs: ReturnType<typeof lbMapSpecs>, beforeWrite: () => v
   } satisfies LbMaps;
 }
 
-/** A machine at 192.168.1.1. */
+/** A machine at 192.168.1.1 and 2001:db8:99::1. */
 function createNetwork(refused: ReadonlySet<string>): FakeNetwork {
   const network = createFakeNetwork();
   network.state.addresses.push({ ifindex: 2, address: '192.168.1.1', prefixLength: 24, family: 4, scope: 0 });
-  network.sourceAddressFor = () => network.state.addresses.find(({ ifindex }) => ifindex === 2)?.address;
+  network.state.addresses.push({ ifindex: 2, address: '2001:db8:99::1', prefixLength: 64, family: 6, scope: 0 });
+  network.sourceAddressFor = (destination) =>
+    network.state.addresses.find(({ ifindex, family }) => ifindex === 2 && family === ipFamily(destination))?.address;
   const { addAddress } = network;
   network.addAddress = (address, interfaceName) => {
     if (refused.has(address)) throw new Error('operation not permitted');
