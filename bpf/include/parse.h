@@ -67,7 +67,9 @@ enum parse_result {
 	PARSE_FRAGMENT,	  /* and `fragment` says which; a later one has no ports */
 	PARSE_ICMP_ERROR, /* an ICMP error: addresses and l4_off are set */
 	PARSE_NOT_OURS,
-	PARSE_SHORT, /* headers beyond the linear part of the packet, or cut off */
+	PARSE_SHORT,	 /* headers beyond the linear part of the packet, or cut off */
+	PARSE_TRUNCATED, /* not ours: headers do not fit the packet */
+	PARSE_OPTIONS,	 /* not ours: more extension headers than are walked */
 };
 
 /* RFC 9260 3.1. The checksum is a CRC32c, least significant byte first. */
@@ -164,8 +166,7 @@ static __always_inline int parse_l4(struct pkt *p, void *data, void *end)
 	return PARSE_NOT_OURS;
 
 truncated:
-	count(PASS_TRUNCATED);
-	return PARSE_NOT_OURS;
+	return PARSE_TRUNCATED;
 }
 
 static __always_inline int parse_fragment(struct pkt *p, void *data, void *end, bool first)
@@ -209,8 +210,7 @@ static __always_inline int parse_ipv4(struct pkt *p, void *data, void *end, __u3
 	return parse_l4(p, data, end);
 
 truncated:
-	count(PASS_TRUNCATED);
-	return PARSE_NOT_OURS;
+	return PARSE_TRUNCATED;
 }
 
 /* RFC 8200 4.5. */
@@ -276,18 +276,16 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct pkt *p, void
 	p->v4 = false;
 	next = ip->nexthdr;
 	if (unlikely(is_extension(next))) {
-		int found = skip_extensions(skb, off, next);
+		int found = skb ? skip_extensions(skb, off, next) : -1;
 
 		if (found < 0) {
-			count(PASS_IP_OPTIONS);
-			return PARSE_NOT_OURS;
+			return PARSE_OPTIONS;
 		}
 		next = found >> 16;
 		off = found & 0xffff;
 	}
 	if (off > PARSE_PULL) {
-		count(PASS_IP_OPTIONS);
-		return PARSE_NOT_OURS;
+		return PARSE_OPTIONS;
 	}
 	if (unlikely(next == IPPROTO_FRAGMENT)) {
 		struct fragment_header *fragment = data + off;
@@ -309,8 +307,25 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct pkt *p, void
 	return parse_l4(p, data, end);
 
 truncated:
-	count(PASS_TRUNCATED);
-	return PARSE_NOT_OURS;
+	return PARSE_TRUNCATED;
+}
+
+/* By the EtherType. `skb` NULL (XDP): extension headers are for others to walk. */
+static __always_inline int parse_protocol(struct __sk_buff *skb, struct pkt *p, void *data, void *end, __u32 frame_len,
+					  __be16 protocol)
+{
+	int result;
+
+	if (protocol == bpf_htons(ETH_P_IP))
+		result = parse_ipv4(p, data, end, frame_len);
+	else if (cfg_ipv6 && protocol == bpf_htons(ETH_P_IPV6))
+		result = parse_ipv6(skb, p, data, end, frame_len);
+	else
+		return PARSE_NOT_OURS;
+	if (unlikely(result == PARSE_SHORT))
+		return frame_len > (__u32)(end - data) ? PARSE_SHORT : PARSE_NOT_OURS;
+	/* The header may not claim more than there is; padding after the end is fine. */
+	return unlikely(p->l3_len + ETH_HLEN > frame_len) ? PARSE_NOT_OURS : result;
 }
 
 /*
@@ -319,21 +334,8 @@ truncated:
  */
 static __always_inline int parse_frame(struct __sk_buff *skb, struct pkt *p)
 {
-	void *data = (void *)(long)skb->data;
-	void *end = (void *)(long)skb->data_end;
-	int result;
-
-	/* The kernel's copy: the header's is packed, and would be read byte by byte. */
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		result = parse_ipv4(p, data, end, skb->len);
-	else if (cfg_ipv6 && skb->protocol == bpf_htons(ETH_P_IPV6))
-		result = parse_ipv6(skb, p, data, end, skb->len);
-	else
-		return PARSE_NOT_OURS;
-	if (unlikely(result == PARSE_SHORT))
-		return skb->len > (__u32)(end - data) ? PARSE_SHORT : PARSE_NOT_OURS;
-	/* The header may not claim more than there is; padding after the end is fine. */
-	return unlikely(p->l3_len + ETH_HLEN > skb->len) ? PARSE_NOT_OURS : result;
+	/* The kernel's copy of the EtherType: the header's is packed, and would be read byte by byte. */
+	return parse_protocol(skb, p, (void *)(long)skb->data, (void *)(long)skb->data_end, skb->len, skb->protocol);
 }
 
 /*
@@ -347,15 +349,18 @@ __noinline int parse_pulled(struct __sk_buff *skb, struct pkt *p)
 	if (!p || bpf_skb_pull_data(skb, skb->len < PARSE_PULL ? skb->len : PARSE_PULL))
 		return PARSE_NOT_OURS;
 	result = parse_frame(skb, p);
-	if (result != PARSE_SHORT)
-		return result;
-	count(PASS_TRUNCATED);
-	return PARSE_NOT_OURS;
+	return result == PARSE_SHORT ? PARSE_TRUNCATED : result;
 }
 
 static __always_inline int parse(struct __sk_buff *skb, struct pkt *p)
 {
 	int result = parse_frame(skb, p);
 
-	return unlikely(result == PARSE_SHORT) ? parse_pulled(skb, p) : result;
+	if (unlikely(result == PARSE_SHORT))
+		result = parse_pulled(skb, p);
+	if (unlikely(result >= PARSE_TRUNCATED)) {
+		count(result == PARSE_TRUNCATED ? PASS_TRUNCATED : PASS_IP_OPTIONS);
+		result = PARSE_NOT_OURS;
+	}
+	return result;
 }

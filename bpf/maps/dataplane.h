@@ -30,7 +30,6 @@ struct intf_key {
 
 enum intf_flags {
 	INTF_PEER = 1 << 0, /* veth whose peer lives in another namespace: bpf_redirect_peer works */
-	INTF_XDP = 1 << 1,  /* our XDP program is attached in native mode: packets may be redirected to it from XDP */
 };
 
 struct intf_value {
@@ -154,3 +153,23 @@ struct {
 	__type(key, __u32);
 	__type(value, struct dp_trace_step);
 } dp_trace SEC(".maps");
+
+/* What the XDP program knows of a device; index ifindex. Devices with a higher one are left to tc. */
+#define DP_XDP_DEVICES 4096
+
+enum dp_xdp_flags {
+	DP_XDP_IN = 1 << 0,  /* mac is the device's: frames for another are not ours */
+	DP_XDP_OUT = 1 << 1, /* the driver takes frames redirected to it */
+};
+
+struct dp_xdp_device {
+	__u8 mac[6];
+	__u16 flags; /* enum dp_xdp_flags */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DP_XDP_DEVICES);
+	__type(key, __u32);
+	__type(value, struct dp_xdp_device);
+} dp_xdp_device SEC(".maps");

@@ -20,6 +20,7 @@
 #include "../stages/icmp_error.h"
 #include "../stages/lb.h"
 #include "../stages/reply.h"
+#include "../stages/xdp.h"
 
 /* The packet's flow, opened if need be. NULL: `verdict` says what to do with the packet. */
 static __always_inline struct ct_entry *find_flow(struct __sk_buff *skb, struct pkt *p, int *verdict)
@@ -89,6 +90,25 @@ int tc_ingress(struct __sk_buff *skb)
 	if (!cfg_conntrack || skb->pkt_type != 0 || skb->vlan_present)
 		return VERDICT_NEXT;
 	return process(skb, false);
+}
+
+/* Loaded only where it is attached: the driver's fast path for what tc_ingress would do the same way. */
+SEC("xdp.frags")
+int xdp_ingress(struct xdp_md *ctx)
+{
+	struct dp_xdp_device *device = xdp_device(ctx->ingress_ifindex, DP_XDP_IN);
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	struct ct_entry *entry;
+	struct pkt p = {};
+
+	if (!cfg_conntrack || !device || (void *)(eth + 1) > end || !is_for_device(eth, device))
+		return XDP_PASS;
+	if (parse_protocol(NULL, &p, data, end, bpf_xdp_get_buff_len(ctx), *(__be16 *)(data + 12)) != PARSE_FLOW)
+		return XDP_PASS;
+	entry = bpf_map_lookup_elem(&ct_flow, &p.key);
+	return entry ? xdp_forward(ctx, &p, entry) : XDP_PASS;
 }
 
 /* Only what begins on this machine: answers of local endpoints, and local clients whose VIP is not on lo. */

@@ -35,35 +35,51 @@ static __always_inline long push(struct __sk_buff *skb, const struct ct_entry *e
 	       bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) || bpf_skb_store_bytes(skb, ETH_HLEN, header, size, 0);
 }
 
+static __always_inline void fill_outer_v4(struct iphdr *ip, const struct pkt *p, const struct ct_entry *entry,
+					  __u8 class)
+{
+	struct iphdr header = { .version = 4, .ihl = 5, .ttl = TUNNEL_TTL, .tos = class };
+	__u32 length = p->l3_len + sizeof(header);
+
+	/* BIG TCP: longer than the field can say. */
+	header.tot_len = bpf_htons(length > 0xffff ? 0 : length);
+	/* Identifies fragments only: none are made where DF is set (RFC 6864). */
+	header.id = p->df ? 0 : bpf_get_prandom_u32();
+	header.frag_off = p->df ? bpf_htons(IP_DF) : 0;
+	header.protocol = p->v4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	header.saddr = entry->nsaddr.w[3];
+	header.daddr = entry->ndaddr.w[3];
+	header.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&header, sizeof(header), 0));
+	*ip = header;
+}
+
+static __always_inline void fill_outer_v6(struct ipv6hdr *ip, const struct pkt *p, const struct ct_entry *entry,
+					  __u8 class)
+{
+	struct ipv6hdr header = { .version = 6, .hop_limit = TUNNEL_TTL };
+
+	header.priority = class >> 4;
+	header.flow_lbl[0] = class << 4;
+	header.payload_len = bpf_htons(p->l3_len > 0xffff ? 0 : p->l3_len);
+	header.nexthdr = p->v4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+	__builtin_memcpy(&header.saddr, &entry->nsaddr, sizeof(header.saddr));
+	__builtin_memcpy(&header.daddr, &entry->ndaddr, sizeof(header.daddr));
+	*ip = header;
+}
+
 static __always_inline long push_v4(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {
-	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = TUNNEL_TTL };
-	__u32 length = p->l3_len + sizeof(ip);
+	struct iphdr ip;
 
-	ip.tos = traffic_class(skb, p->v4);
-	/* BIG TCP: longer than the field can say. */
-	ip.tot_len = bpf_htons(length > 0xffff ? 0 : length);
-	/* Identifies fragments only: none are made where DF is set (RFC 6864). */
-	ip.id = p->df ? 0 : bpf_get_prandom_u32();
-	ip.frag_off = p->df ? bpf_htons(IP_DF) : 0;
-	ip.protocol = p->v4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	ip.saddr = entry->nsaddr.w[3];
-	ip.daddr = entry->ndaddr.w[3];
-	ip.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
+	fill_outer_v4(&ip, p, entry, traffic_class(skb, p->v4));
 	return push(skb, entry, bpf_htons(ETH_P_IP), &ip, sizeof(ip), BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
 }
 
 static __always_inline long push_v6(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {
-	struct ipv6hdr ip = { .version = 6, .hop_limit = TUNNEL_TTL };
-	__u8 class = traffic_class(skb, p->v4);
+	struct ipv6hdr ip;
 
-	ip.priority = class >> 4;
-	ip.flow_lbl[0] = class << 4;
-	ip.payload_len = bpf_htons(p->l3_len > 0xffff ? 0 : p->l3_len);
-	ip.nexthdr = p->v4 ? IPPROTO_IPIP : IPPROTO_IPV6;
-	__builtin_memcpy(&ip.saddr, &entry->nsaddr, sizeof(ip.saddr));
-	__builtin_memcpy(&ip.daddr, &entry->ndaddr, sizeof(ip.daddr));
+	fill_outer_v6(&ip, p, entry, traffic_class(skb, p->v4));
 	return push(skb, entry, bpf_htons(ETH_P_IPV6), &ip, sizeof(ip), BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
 }
 

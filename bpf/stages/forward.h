@@ -128,29 +128,13 @@ static __always_inline void write_macs(struct ethhdr *eth, const struct ct_entry
 	to[2] = from[2];
 }
 
-/*
- * Writes the translated addresses, ports and MAC addresses. `routed` packets lose one hop. A
- * fragment that is not the first has no ports, and no checksum but IPv4's.
- */
-static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
-				   bool routed, bool macs)
+/* Writes the translated addresses. `routed` packets lose one hop. */
+static __always_inline int write_addresses(void *data, void *end, const struct pkt *p, const struct ct_entry *entry,
+					   bool routed)
 {
-	void *data = (void *)(long)skb->data;
-	void *end = (void *)(long)skb->data_end;
-	struct ethhdr *eth = data;
-	__u32 l4_off = p->l4_off;
-	__u16 addr_delta = entry->addr_delta;
-	__u16 port_delta = entry->port_delta;
-	__u32 check_off;
-	__u64 flags = 0;
-	void *l4;
-
-	if (l4_off > PARSE_PULL + ETH_HLEN)
-		return -1;
-	l4 = data + l4_off;
 	if (p->v4) {
 		struct iphdr *ip = data + ETH_HLEN;
-		__u32 delta = addr_delta;
+		__u32 delta = entry->addr_delta;
 
 		if ((void *)(ip + 1) > end)
 			return -1;
@@ -172,50 +156,88 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 		if (routed)
 			ip->hop_limit--;
 	}
+	return 0;
+}
+
+#define CHECK_OFF_TCP 16
+#define CHECK_OFF_UDP 6
+#define CHECK_OFF_ICMP 2
+
+/* Writes the translated ports or identifier. Returns the offset of the checksum in the L4 header. */
+static __always_inline __u32 write_ports(void *l4, const struct pkt *p, const struct ct_entry *entry)
+{
+	if (p->key.proto != IPPROTO_TCP && p->key.proto != IPPROTO_UDP) {
+		*(__be16 *)(l4 + 4) = entry->nsport;
+		return CHECK_OFF_ICMP;
+	}
+	*(__be16 *)l4 = entry->nsport;
+	*(__be16 *)(l4 + 2) = entry->ndport;
+	return p->key.proto == IPPROTO_TCP ? CHECK_OFF_TCP : CHECK_OFF_UDP;
+}
+
+/* The part of the address change the L4 checksum contains: ICMPv4 has no pseudo header. */
+static __always_inline __u16 pseudo_delta(const struct pkt *p, const struct ct_entry *entry, __u32 check_off)
+{
+	return check_off == CHECK_OFF_ICMP && p->v4 ? 0 : entry->addr_delta;
+}
+
+/* A checksum with the change of addresses and ports in it. */
+static __always_inline void write_check(__sum16 *check, __u32 state, __u32 check_off, __u16 addresses, __u16 ports)
+{
+	bool udp = check_off == CHECK_OFF_UDP;
+
+	/* A UDP checksum of zero says that there is none. */
+	if (udp && !*check && state != CHECKSUM_PARTIAL)
+		return;
+	*check = csum_translate(*check, state, addresses, ports);
+	if (udp && !*check)
+		*check = 0xffff;
+}
+
+/*
+ * Writes the translated addresses, ports and MAC addresses. `routed` packets lose one hop. A fragment that is not the
+ * first has no ports, and no checksum but IPv4's.
+ */
+static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
+				   bool routed, bool macs)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u32 check_off, l4_off = p->l4_off;
+	__u16 addresses, ports;
+	__u64 flags = 0;
+	void *l4;
+
+	if (l4_off > PARSE_PULL + ETH_HLEN || write_addresses(data, end, p, entry, routed))
+		return -1;
+	l4 = data + l4_off;
 	if (macs)
-		write_macs(eth, entry);
+		write_macs(data, entry);
 	if (unlikely(p->fragment == FRAGMENT_LATER))
 		return 0;
 	if (l4 + 8 > end)
 		return -1;
-	if (p->key.proto == IPPROTO_TCP) {
-		check_off = 16;
-	} else if (p->key.proto == IPPROTO_UDP) {
-		check_off = 6;
-		flags = BPF_F_MARK_MANGLED_0;
-	} else {
-		check_off = 2;
-		/* ICMPv4 has no pseudo header. */
-		if (p->v4)
-			addr_delta = 0;
-	}
-	if (check_off == 2) {
-		*(__be16 *)(l4 + 4) = entry->nsport;
-	} else {
-		*(__be16 *)l4 = entry->nsport;
-		*(__be16 *)(l4 + 2) = entry->ndport;
-	}
+	check_off = write_ports(l4, p, entry);
+	addresses = pseudo_delta(p, entry, check_off);
+	ports = entry->port_delta;
 	if (cfg_kern_ctx) {
 		__u32 state = checksum_state(skb);
 		__sum16 *check = l4 + check_off;
 
 		if ((void *)(check + 1) > end)
 			return -1;
-		/* A UDP checksum of zero says that there is none. */
-		if (!flags || *check || state == CHECKSUM_PARTIAL) {
-			*check = csum_translate(*check, state, addr_delta, port_delta);
-			if (flags && !*check)
-				*check = 0xffff;
-		}
+		write_check(check, state, check_off, addresses, ports);
 		/* The sum over the whole packet: what IPv4's header makes up for in itself is not made up for in L4. */
 		if (unlikely(state == CHECKSUM_COMPLETE && p->v4))
-			bpf_csum_update(skb, csum_negate(addr_delta));
+			bpf_csum_update(skb, csum_negate(addresses));
 		return 0;
 	}
+	if (check_off == CHECK_OFF_UDP)
+		flags = BPF_F_MARK_MANGLED_0;
 	/* Last, because the helpers invalidate the pointers above. */
-	if (addr_delta && csum_replace_addresses(skb, l4_off + check_off, addr_delta, flags, p->v4))
+	if (addresses && csum_replace_addresses(skb, l4_off + check_off, addresses, flags, p->v4))
 		return -1;
-	if (port_delta && bpf_l4_csum_replace(skb, l4_off + check_off, 0, port_delta, flags))
+	if (ports && bpf_l4_csum_replace(skb, l4_off + check_off, 0, ports, flags))
 		return -1;
 	return 0;
 }

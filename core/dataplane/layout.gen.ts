@@ -1,10 +1,9 @@
 // Generated from the C headers by scripts/generate-layout.mjs. Do not edit: run `npm run layout`.
-import { type Codec, be16, ipAddress, u16, u32, u64, u8, struct } from '@loxilb/sdk';
+import { type Codec, be16, bytes, ipAddress, u16, u32, u64, u8, struct } from '@loxilb/sdk';
 
 /** C: enum intf_flags */
 export const IntfFlags = {
   INTF_PEER: 1,
-  INTF_XDP: 2,
 } as const;
 
 /** C: enum dp_observe_kinds */
@@ -36,6 +35,12 @@ export const DpStep = {
   STEP_ICMP_QUOTE: 17,
   STEP_FRAGMENT: 18,
   STEP_VERDICT: 19,
+} as const;
+
+/** C: enum dp_xdp_flags */
+export const DpXdpFlags = {
+  DP_XDP_IN: 1,
+  DP_XDP_OUT: 2,
 } as const;
 
 /** C: enum dp_counter */
@@ -230,6 +235,25 @@ export const dpTraceStep: Codec<DpTraceStep> = struct(
       b: 8,
       c: 12,
       addr: 16,
+    },
+  },
+);
+
+/** C: struct dp_xdp_device */
+export interface DpXdpDevice {
+  mac: Uint8Array;
+  flags: number;
+}
+export const dpXdpDevice: Codec<DpXdpDevice> = struct(
+  {
+    mac: bytes(6),
+    flags: u16,
+  },
+  {
+    size: 8,
+    offsets: {
+      mac: 0,
+      flags: 6,
     },
   },
 );

@@ -11,7 +11,7 @@ const PROTOCOLS = { tcp: 6, udp: 17 } as const;
 
 /** Services without a daemon: the entries a rule with one endpoint needs, for each family and protocol. */
 export function writeServices(object: LoadedObject): void {
-  updateMap(object.map('dp_control'), word(0), encodeBytes(dpControl, { layoutVersion: 1, generation: 1 }));
+  updateMap(object.map('dp_control'), word(0), encodeBytes(dpControl, { layoutVersion: 2, generation: 1 }));
   let id = 1;
   for (const family of [4, 6] as const) {
     for (const protocol of ['tcp', 'udp'] as const) writeService(object, id++, family, protocol);
@@ -31,17 +31,28 @@ function writeService(object: LoadedObject, id: number, family: 4 | 6, protocol:
       active: 1,
       serviceId: id,
       weight: 1,
+      flags: 0,
+      ports: 1,
     }),
   );
   updateMap(object.map('lb_slot'), word(id), encodeBytes(lbSlot, { endpointId: id }));
   updateMap(
     object.map('lb_svc_state'),
     word(id),
-    encodeBytes(lbServiceState, { cursor: 0, idleTicks: 0xffff_ff, alive: 1 }),
+    encodeBytes(lbServiceState, { cursor: 0, idleTicks: 0xffff_ff, alive: 1, reset: 0 }),
   );
   updateMap(
     object.map('lb_service'),
     encodeBytes(lbServiceKey, { addr: WORLD.vip[family], port: SERVICE_PORT, proto: PROTOCOLS[protocol], mark: 0 }),
-    encodeBytes(lbService, { serviceId: id, slotBase: id, slotCount: 1, affinityTicks: 0, select: 0, mode: 0 }),
+    encodeBytes(lbService, {
+      serviceId: id,
+      slotBase: id,
+      slotCount: 1,
+      affinityTicks: 0,
+      select: 0,
+      mode: 0,
+      flags: 0,
+      port: SERVICE_PORT,
+    }),
   );
 }
