@@ -163,10 +163,18 @@ struct {
 	__type(value, struct ct_entry);
 } ct_new SEC(".maps");
 
-/* Flows of ct_flow that are not confirmed. */
+/* Whether ct_new is worth a lookup: it is empty but for floods and a full ct_flow. At first nobody knows. */
+enum ct_new_use {
+	CT_NEW_USED,
+	CT_NEW_CHECKED, /* a pass is looking whether it still is; an insertion makes it CT_NEW_USED again */
+	CT_NEW_EMPTY,
+};
+
 struct ct_half_open {
-	__u32 flows;
+	__u32 flows;   /* of ct_flow that are not confirmed */
 	__u32 recount; /* scratch of the pass */
+	__u32 new_use; /* enum ct_new_use */
+	__u32 pad;
 };
 
 struct {
@@ -175,6 +183,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ct_half_open);
 } ct_half_open SEC(".maps");
+
+static __always_inline struct ct_half_open *half_open(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&ct_half_open, &zero);
+}
 
 /* What a walk over the tables found; index 0 ct_flow, 1 ct_new. The daemon zeroes it before a pass. */
 struct ct_pass {
@@ -256,11 +271,18 @@ static __always_inline void ct_reverse_key(struct ct_key *reverse, const struct 
 	reverse->zone = key->zone;
 }
 
+static __always_inline struct ct_entry *ct_lookup_new(const struct ct_key *key)
+{
+	struct ct_half_open *count = half_open();
+
+	return count && count->new_use != CT_NEW_EMPTY ? bpf_map_lookup_elem(&ct_new, key) : NULL;
+}
+
 static __always_inline struct ct_entry *ct_lookup(const struct ct_key *key)
 {
 	struct ct_entry *entry = bpf_map_lookup_elem(&ct_flow, key);
 
-	return entry ? entry : bpf_map_lookup_elem(&ct_new, key);
+	return likely(entry) ? entry : ct_lookup_new(key);
 }
 
 /* The other direction's entry, and its key; NULL when there is none. */

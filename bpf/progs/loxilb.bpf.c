@@ -132,6 +132,27 @@ int ct_walk_new(struct bpf_iter__bpf_map_elem *ctx)
 	return walk_flow(ctx, 1);
 }
 
+/* Before a walk: what comes into ct_new from here on is known to the end of the pass. */
+SEC("syscall")
+int ct_pass_begin(void *args)
+{
+	struct ct_half_open *count = half_open();
+
+	if (count)
+		__sync_val_compare_and_swap(&count->new_use, CT_NEW_USED, CT_NEW_CHECKED);
+	return 0;
+}
+
+/* The walk has met nothing in ct_new, and nothing has come since: nobody need look there. */
+static __always_inline void retire_new(struct ct_half_open *count)
+{
+	__u32 fresh = 1;
+	struct ct_pass *pass = bpf_map_lookup_elem(&ct_pass, &fresh);
+
+	if (pass && pass->seen == pass->expired)
+		__sync_val_compare_and_swap(&count->new_use, CT_NEW_CHECKED, CT_NEW_EMPTY);
+}
+
 /* Endpoint ids [from, to), at most LB_RECOUNT_MAX of them. */
 struct lb_recount_args {
 	__u32 from;
@@ -150,6 +171,7 @@ int lb_recount(struct lb_recount_args *args)
 	if (!id && count) {
 		count->flows = count->recount;
 		count->recount = 0;
+		retire_new(count);
 	}
 
 	for (i = 0; i < LB_RECOUNT_MAX; i++, id++) {

@@ -205,23 +205,35 @@ static __always_inline bool is_icmp(__u8 proto)
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
+/* Before anything is put into ct_new, so that nobody misses it. */
+static __always_inline void use_new(void)
+{
+	struct ct_half_open *count = half_open();
+
+	if (count && count->new_use != CT_NEW_USED)
+		count->new_use = CT_NEW_USED;
+}
+
 /* The tuple may be in neither table. */
 static __always_inline long insert_unique(const struct ct_key *key, const struct ct_entry *entry)
 {
 	if (entry->flags & CT_EVICTABLE) {
 		if (bpf_map_lookup_elem(&ct_flow, key))
 			return -EEXIST;
+		use_new();
 		return bpf_map_update_elem(&ct_new, key, entry, BPF_NOEXIST);
 	}
-	if (bpf_map_lookup_elem(&ct_new, key))
+	if (ct_lookup_new(key))
 		return -EEXIST;
 	return bpf_map_update_elem(&ct_flow, key, entry, BPF_NOEXIST);
 }
 
 static __always_inline long insert_forward(const struct ct_key *key, const struct ct_entry *entry)
 {
-	if (entry->flags & CT_EVICTABLE)
+	if (entry->flags & CT_EVICTABLE) {
+		use_new();
 		return bpf_map_update_elem(&ct_new, key, entry, BPF_ANY);
+	}
 	return bpf_map_update_elem(&ct_flow, key, entry, BPF_ANY);
 }
 

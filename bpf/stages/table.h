@@ -31,13 +31,6 @@ static __always_inline void endpoint_flow_ended(__u32 endpoint_id, bool pending)
 	}
 }
 
-static __always_inline struct ct_half_open *half_open(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&ct_half_open, &zero);
-}
-
 /* Takes one of the places that flows nobody has confirmed may have in ct_flow. */
 static __always_inline bool ct_reserve(void)
 {

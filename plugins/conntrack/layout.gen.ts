@@ -85,6 +85,13 @@ export const CtWay = {
   CT_WAY_LOOPBACK: 6,
 } as const;
 
+/** C: enum ct_new_use */
+export const CtNewUse = {
+  CT_NEW_USED: 0,
+  CT_NEW_CHECKED: 1,
+  CT_NEW_EMPTY: 2,
+} as const;
+
 /** C: enum ct_reset_reason */
 export const CtResetReason = {
   CT_RESET_IDLE: 1,
@@ -214,17 +221,20 @@ export const ctEntry: Codec<CtEntry> = struct(
 export interface CtHalfOpen {
   flows: number;
   recount: number;
+  newUse: number;
 }
 export const ctHalfOpen: Codec<CtHalfOpen> = struct(
   {
     flows: u32,
     recount: u32,
+    newUse: u32,
   },
   {
-    size: 8,
+    size: 16,
     offsets: {
       flows: 0,
       recount: 4,
+      newUse: 8,
     },
   },
 );

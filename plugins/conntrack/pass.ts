@@ -57,6 +57,7 @@ export async function runPass(
   const now = ticksNow();
   const order = { seen: 0, expired: 0, now, closingTicks, cut: cut ? 1 : 0 };
   for (const table of Object.values(TABLE)) pass.set(table, order);
+  dataplane.program('ct_pass_begin').run(new Uint8Array(8));
   await dataplane.walk('ct_walk', 'ct_flow').run();
   await dataplane.walk('ct_walk_new', 'ct_new').run();
   recountPending(dataplane);

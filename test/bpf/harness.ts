@@ -123,6 +123,7 @@ export class PacketPath {
     const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: 0 };
     this.maps.pass.set(0, fresh);
     this.maps.pass.set(1, fresh);
+    runProgram(this.programFd('ct_pass_begin'), { contextIn: new Uint8Array(8) });
     this.walk('ct_walk', this.maps.flows.fd);
     this.walk('ct_walk_new', this.maps.pending.fd);
     this.recount(0, 1024);

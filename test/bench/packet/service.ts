@@ -1,5 +1,6 @@
 import { encodeBytes } from '@loxilb/sdk';
 import { dpControl } from '../../../core/dataplane/layout.gen.js';
+import { CtNewUse, ctHalfOpen } from '../../../plugins/conntrack/layout.gen.js';
 import { lbEndpoint, lbService, lbServiceKey, lbServiceState, lbSlot } from '../../../plugins/lb/layout.gen.js';
 import { type LoadedObject, updateMap, word } from './bpf.js';
 import { WORLD } from './world.js';
@@ -12,6 +13,12 @@ const PROTOCOLS = { tcp: 6, udp: 17 } as const;
 /** Services without a daemon: the entries a rule with one endpoint needs, for each family and protocol. */
 export function writeServices(object: LoadedObject): void {
   updateMap(object.map('dp_control'), word(0), encodeBytes(dpControl, { layoutVersion: 2, generation: 1 }));
+  // As after a pass of the daemon: it has found the table of surplus half-open flows empty.
+  updateMap(
+    object.map('ct_half_open'),
+    word(0),
+    encodeBytes(ctHalfOpen, { flows: 0, recount: 0, newUse: CtNewUse.CT_NEW_EMPTY }),
+  );
   let id = 1;
   for (const family of [4, 6] as const) {
     for (const protocol of ['tcp', 'udp'] as const) writeService(object, id++, family, protocol);
