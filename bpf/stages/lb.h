@@ -376,11 +376,14 @@ static __always_inline int translate(const struct pkt *p, const struct lb_servic
 				     const struct lb_endpoint *endpoint, bool from_local, struct ct_entry *entry)
 {
 	bool v4 = ip_is_v4(&endpoint->addr);
+	/* A local process that talks to the service has taken the service's own address as its source. */
+	bool own_source = from_local && ip_equal(&p->key.saddr, &p->key.daddr);
 
 	entry->ndaddr = endpoint->addr;
 	entry->ndport = endpoint_port(p, service, endpoint);
 	entry->nsport = p->key.sport;
-	if (service->mode == LB_MODE_DSR) {
+	/* The endpoint could not answer to an address it has itself: such a flow is translated. */
+	if (service->mode == LB_MODE_DSR && !own_source) {
 		entry->nsaddr = endpoint->self;
 		entry->nat = CT_NAT_DSR;
 		entry->flags |= CT_ONE_WAY;
@@ -401,12 +404,8 @@ static __always_inline int translate(const struct pkt *p, const struct lb_servic
 	} else if (!ip_is_zero(&endpoint->source)) {
 		entry->nsaddr = endpoint->source;
 		entry->nat = CT_NAT_FULL;
-	} else if ((v4 != p->v4 || (from_local && ip_equal(&p->key.saddr, &p->key.daddr))) &&
-		   !ip_is_zero(&endpoint->self)) {
-		/*
-		 * A local process that talks to the service has taken the service's own address as its source; a client
-		 * of another family has none the endpoint could answer to.
-		 */
+	} else if ((v4 != p->v4 || own_source) && !ip_is_zero(&endpoint->self)) {
+		/* A client of another family has no address the endpoint could answer to either. */
 		entry->nsaddr = endpoint->self;
 		entry->nat = CT_NAT_FULL;
 	} else {
