@@ -8,6 +8,9 @@ type Flags = Readonly<Record<string, FlagValue>>;
 
 export const SELECTIONS = ['rr', 'hash', 'priority', 'persist', 'lc', 'n2', 'n3'] as const;
 export const MODES = ['default', 'onearm', 'fullnat', 'dsr', 'fullproxy', 'hostonearm'] as const;
+const TUNNELS = ['auto', 'ipip'] as const;
+/** Longer spans are sent as one entry with a first and a last port. */
+const MAX_LISTED_PORTS = 64;
 const SECURITIES: Readonly<Record<string, number>> = { none: 0, https: 1, tls: 1, e2ehttps: 2, e2etls: 2 };
 
 interface Endpoint {
@@ -19,7 +22,13 @@ interface PortPair {
   readonly port: number;
   /** 0: a single port. */
   readonly portMax: number;
-  readonly targets: readonly number[];
+  readonly targets: readonly Target[];
+}
+
+/** A target port, or a span of more than clients list one by one. */
+interface Target {
+  readonly targetPort: number;
+  readonly targetPortMax?: number;
 }
 
 export function planCreate(args: readonly string[], flags: Flags, print: (line: string) => void): CommandRequest[] {
@@ -32,6 +41,7 @@ export function planCreate(args: readonly string[], flags: Flags, print: (line: 
     sel: oneOf('select', text(flags.select) || 'rr', SELECTIONS),
     mode: oneOf('mode', text(flags.mode) || 'default', MODES),
     security: securityNumber(text(flags.security)),
+    tunnel: tunnelWord(text(flags.tunnel)),
   };
   const secondary = list(flags.secips);
   if (secondary.length > 0 && list(flags.sctp).length === 0) {
@@ -56,6 +66,7 @@ interface Settings {
   readonly sel: number;
   readonly mode: number;
   readonly security: number;
+  readonly tunnel: string;
 }
 
 function ruleBody(
@@ -76,6 +87,7 @@ function ruleBody(
       protocol: rule.protocol,
       sel: settings.sel,
       mode: settings.mode,
+      ...(settings.tunnel && { tunnel: settings.tunnel }),
       BGP: flags.bgp === true,
       Monitor: flags.monitor === true,
       inactiveTimeOut: Number(flags.inatimeout ?? 0),
@@ -94,7 +106,7 @@ function ruleBody(
       endpoints.length === 0
         ? null
         : endpoints.flatMap(({ ip, weight }) =>
-            rule.targets.map((targetPort) => ({ endpointIP: ip, targetPort, weight, state: '', counter: '' })),
+            rule.targets.map((target) => ({ endpointIP: ip, ...target, weight, state: '', counter: '' })),
           ),
   };
 }
@@ -126,7 +138,7 @@ function parseEndpoint(item: string): Endpoint {
  * the first.
  */
 function parsePortPairs(items: readonly string[]): PortPair {
-  const targetsOf = new Map<number, number[]>();
+  const targetsOf = new Map<number, Target[]>();
   for (const item of items) {
     const colon = item.indexOf(':');
     if (colon < 0) continue;
@@ -141,16 +153,23 @@ function parsePortPairs(items: readonly string[]): PortPair {
   const [first] = ports;
   if (first === undefined || ports.length > 2) throw new CommandError('portPair: None specified');
   const port = Math.min(...ports);
-  return { port, portMax: ports.length === 2 ? Math.max(...ports) : 0, targets: [...new Set(targetsOf.get(first))] };
+  const portMax = ports.length === 2 ? Math.max(...ports) : 0;
+  return { port, portMax, targets: withoutRepeats(targetsOf.get(first) ?? []) };
 }
 
-function parseTargets(spec: string): number[] {
+function withoutRepeats(targets: readonly Target[]): Target[] {
+  return [...new Map(targets.map((target) => [`${target.targetPort}-${target.targetPortMax}`, target])).values()];
+}
+
+function parseTargets(spec: string): Target[] {
   const dash = spec.indexOf('-');
-  if (dash < 0) return [portNumber(spec, 'targetPort0')];
+  if (dash < 0) return [{ targetPort: portNumber(spec, 'targetPort0') }];
   const start = portNumber(spec.slice(0, dash), 'targetPort1');
   const end = portNumber(spec.slice(dash + 1), 'targetPort2');
   if (end < start) throw new CommandError(`Error: targetPort2 '${end}' <  targetPort2 '${start}'`);
-  return Array.from({ length: end - start + 1 }, (_, index) => start + index);
+  const count = end - start + 1;
+  if (count > MAX_LISTED_PORTS) return [{ targetPort: start, targetPortMax: end }];
+  return Array.from({ length: count }, (_, index) => ({ targetPort: start + index }));
 }
 
 function portNumber(part: string, what: string): number {
@@ -160,11 +179,12 @@ function portNumber(part: string, what: string): number {
   return port;
 }
 
-/** Direct server return leaves the packet as it is, so the server must listen on the service's port. */
-function refuseTranslation(rule: PortPair, endpoints: readonly Endpoint[]): void {
-  if (endpoints.length > 0 && rule.targets.some((target) => target !== rule.port)) {
-    throw new CommandError('Error: No port-translation in dsr mode');
-  }
+/** Direct server return leaves the packet as it is, so the server must listen on the service's ports. */
+function refuseTranslation({ port, portMax, targets }: PortPair, endpoints: readonly Endpoint[]): void {
+  const targeted = targets.flatMap(({ targetPort, targetPortMax = targetPort }) => [targetPort, targetPortMax]);
+  const [first, last] = [Math.min(...targeted), Math.max(...targeted)];
+  if (endpoints.length === 0 || (first === port && (last === port || last === portMax))) return;
+  throw new CommandError('Error: No port-translation in dsr mode');
 }
 
 export function planDelete(args: readonly string[], flags: Flags, print: (line: string) => void): CommandRequest[] {
@@ -212,6 +232,13 @@ function securityNumber(word: string): number {
     throw new CommandError(`Error: security '${word}' is invalid (${Object.keys(SECURITIES).join(', ')})`);
   }
   return security;
+}
+
+/** Empty for what the daemon does anyway, which other daemons then understand as well. */
+function tunnelWord(word: string): string {
+  if (word === '') return '';
+  const index = oneOf('tunnel', word, TUNNELS);
+  return index === 0 ? '' : word;
 }
 
 function oneOf(flag: string, word: string, words: readonly string[]): number {

@@ -9,6 +9,7 @@ interface Rule {
     readonly protocol?: string;
     readonly sel?: number;
     readonly mode?: number;
+    readonly tunnel?: string;
     readonly security?: number;
     readonly block?: number;
     readonly monitor?: boolean;
@@ -28,6 +29,7 @@ interface Rule {
 interface RuleEndpoint {
   readonly endpointIP: string;
   readonly targetPort: number;
+  readonly targetPortMax?: number;
   readonly weight: number;
   readonly state?: string;
   readonly counter?: string;
@@ -48,6 +50,7 @@ const SERVICE_MEMBERS = [
   'protocol',
   'sel',
   'mode',
+  'tunnel',
   'BGP',
   'Monitor',
   'inactiveTimeOut',
@@ -67,7 +70,7 @@ const SERVICE_MEMBERS = [
   'probeTimeout',
   'probeRetries',
 ];
-const ENDPOINT_MEMBERS = ['endpointIP', 'targetPort', 'weight', 'state', 'counter'];
+const ENDPOINT_MEMBERS = ['endpointIP', 'targetPort', 'targetPortMax', 'weight', 'state', 'counter'];
 
 export const command: CommandSpec = {
   name: 'lb',
@@ -104,7 +107,7 @@ export const command: CommandSpec = {
     usage:
       'lb IP [--select=<rr|hash|priority|persist|lc>] [--tcp=<ports>:<targetPorts>] [--udp=<ports>:<targetPorts>] ' +
       '[--sctp=<ports>:<targetPorts>] [--icmp] [--mark=<val>] [--secips=<ip>] [--sources=<ip>] ' +
-      '[--endpoints=<ip>:<weight>] [--mode=<onearm|fullnat>] [--bgp] [--monitor] [--inatimeout=<to>] ' +
+      '[--endpoints=<ip>:<weight>] [--mode=<onearm|fullnat|dsr|hostonearm>] [--tunnel=<auto|ipip>] [--bgp] [--monitor] [--inatimeout=<to>] ' +
       '[--name=<service-name>] [--attachEP] [--detachEP] [--security=<https|e2ehttps|none>] [--host=<url>] [--ppv2en] ' +
       '[--egress]',
     flags: [
@@ -122,6 +125,11 @@ export const command: CommandSpec = {
         default: 'rr',
       },
       { name: 'mode', type: 'string', help: 'NAT mode for load balancer rule' },
+      {
+        name: 'tunnel',
+        type: 'string',
+        help: 'dsr: auto (default) uses a tunnel only to end-points that are no neighbours, ipip always',
+      },
       { name: 'security', type: 'string', help: 'Security mode for load balancer rule' },
       { name: 'bgp', type: 'bool', help: 'Enable BGP in the load balancer' },
       { name: 'monitor', type: 'bool', help: 'Enable monitoring end-points of this rule' },
@@ -220,7 +228,7 @@ function wideRows({ serviceArguments: service, endpoints, secondaryIPs, allowedS
   return (endpoints ?? []).map((endpoint, index) => [
     ...(index === 0 ? rule : blank),
     endpoint.endpointIP,
-    String(endpoint.targetPort),
+    endpoint.targetPortMax ? `${endpoint.targetPort}-${endpoint.targetPortMax}` : String(endpoint.targetPort),
     String(endpoint.weight),
     service.monitor ? (endpoint.state ?? '') : '-',
     endpoint.counter ?? '',
@@ -238,7 +246,8 @@ function protocolText(service: Rule['serviceArguments']): string {
 
 function modeText(service: Rule['serviceArguments']): string {
   const mode = MODES[service.mode ?? 0] ?? 'default';
-  return `${mode}${service.proxyprotocolv2 ? ':ppv2' : ''}${service.egress ? ':egress' : ''}`;
+  const tunnel = service.tunnel ? `:${service.tunnel}` : '';
+  return `${mode}${tunnel}${service.proxyprotocolv2 ? ':ppv2' : ''}${service.egress ? ':egress' : ''}`;
 }
 
 function fromYaml(spec: unknown): unknown {
@@ -307,6 +316,10 @@ ex)
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --endpoints=10.212.0.1:1,10.212.0.2:1,10.212.0.3:1
     loxicmd create lb 192.168.0.200 --tcp=8080-8081:32015 --endpoints=10.212.0.1:1,10.212.0.2:1
     loxicmd create lb 192.168.0.200 --tcp=5000:5201-5300 --endpoints=10.212.0.1:1,10.212.0.2:1
+    loxicmd create lb 192.168.0.200 --tcp=1-65535:1-65535 --endpoints=10.212.0.1:1,10.212.0.2:1
+    loxicmd create lb 192.168.0.200 --tcp=80:80 --mode=dsr --select=hash --endpoints=10.212.0.1:1,10.212.0.2:1
+    loxicmd create lb 192.168.0.200 --sctp=37412:38412 --secips=192.168.0.201,192.168.0.202 --endpoints=10.212.0.1:1
+    loxicmd create lb 0.0.0.0 --tcp=30080:32015 --mode=hostonearm --endpoints=10.212.0.1:1
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --udp=80:32015 --endpoints=10.212.0.1:1 --mark=10
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --name=http-service --select=hash --endpoints=10.212.0.1:1
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --endpoints=10.212.0.1:1 --sources=10.10.10.1/32
