@@ -10,5 +10,6 @@ export default defineConfig({
     conntrack: {},
     lb: {},
     endpoint: {},
+    observe: {},
   },
 });

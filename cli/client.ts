@@ -42,8 +42,13 @@ export class Client {
     return { status: response.statusCode ?? 0, text: await this.read(method, path, response) };
   }
 
-  /** Answers once the headers are here; the caller reads the body. */
-  async open(method: Method, path: string, body?: unknown): Promise<IncomingMessage> {
+  /** Answers once the headers are here; the caller reads the body. The timeout is for answers that have an end. */
+  async open(
+    method: Method,
+    path: string,
+    body?: unknown,
+    length: 'short' | 'endless' = 'short',
+  ): Promise<IncomingMessage> {
     const url = this.#url(path);
     const secure = this.#options.protocol === 'https';
     const send = secure ? (await import('node:https')).request : http.request;
@@ -55,7 +60,7 @@ export class Client {
     if (payload) headers['Content-Length'] = payload.length;
     const agent = secure ? await this.#https() : this.#agent;
     return new Promise((resolve, reject) => {
-      const signal = this.#deadline();
+      const signal = length === 'short' ? this.#deadline() : undefined;
       const fail = (error: unknown): void => reject(this.explain(method, path, error));
       try {
         send(url, { method, headers, agent, ...(signal && { signal }) }, resolve)

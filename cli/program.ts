@@ -1,5 +1,6 @@
 import type { CommandSpec, Flag, FlagValue, WriteCommand } from '@loxilb/sdk/command';
 import { Command } from 'commander';
+import { observeFlags, TRACE_USAGE, traceFlags } from '../plugins/observe/command.js';
 import { SHELLS } from './completion.js';
 import { flagValues, optionFor, unknownFlag } from './flags.js';
 import { helpText } from './help.js';
@@ -15,6 +16,8 @@ export interface Handlers {
   apply(flags: Flags): Promise<boolean>;
   deleteFile(file: string): Promise<boolean>;
   save(flags: Flags): Promise<boolean>;
+  observe(flags: Flags): Promise<boolean>;
+  trace(args: readonly string[], flags: Flags): Promise<boolean>;
   version(): Promise<boolean>;
   help(words: readonly string[]): Promise<boolean>;
   completion(words: readonly string[]): Promise<boolean>;
@@ -63,6 +66,8 @@ class Tree {
     for (const verb of VERBS) program.addCommand(this.#verb(verb));
     program.addCommand(this.#apply());
     program.addCommand(this.#save());
+    program.addCommand(this.#observe());
+    program.addCommand(this.#trace());
     program.addCommand(
       this.#plain('version', 'Get a version', 'It shows Loxicmd version.', 'version [flags]', () =>
         this.handlers.version(),
@@ -152,6 +157,27 @@ class Tree {
     });
   }
 
+  #observe(): Command {
+    const command = this.#prepare(new Command('observe'), 'Show packets as they are handled', OBSERVE_HELP).usage(
+      'observe [flags]',
+    );
+    for (const flag of observeFlags) command.addOption(optionFor(flag));
+    return command.action(async () => {
+      this.success = await this.handlers.observe(flagValues(command));
+    });
+  }
+
+  #trace(): Command {
+    const command = this.#prepare(new Command('trace'), 'Show what becomes of a packet', TRACE_HELP).usage(
+      `${TRACE_USAGE} [flags]`,
+    );
+    for (const flag of traceFlags) command.addOption(optionFor(flag));
+    return command.action(async (args: string[]) => {
+      if (args.length === 0) this.terminal.stdout.write(helpText(command));
+      else this.success = await this.handlers.trace(args, flagValues(command));
+    });
+  }
+
   #plain(
     name: string,
     summary: string,
@@ -206,10 +232,27 @@ Delete - Service type external load-balancer, connection track entries, and the 
   },
 } as const;
 
+const OBSERVE_HELP = `It shows packets that are dropped, left to the kernel, or change a flow, as they come.
+Nothing is written by the packet path while nobody watches.
+
+ex)
+    loxicmd observe --drop
+    loxicmd observe --service=web --count=10
+    loxicmd observe --sample=1000 -o json`;
+
+const TRACE_HELP = `It sends one made-up packet through a copy of the packet path and shows each decision, and the packet
+before and after. No flow, counter or packet is left behind.
+
+ex)
+    loxicmd trace 10.0.0.5 20.20.20.1 --tcp=40000:80 --in eth0
+    loxicmd trace 10.0.0.5 20.20.20.1 --tcp=40000:80 --in eth0 --ack -o wide
+    loxicmd trace 2001:db8::5 2001:db8::1 --icmp --in eth0`;
+
 const ROOT_HELP = `loxicmd is the command-line tool for loxilb. It is equivalent of "kubectl" for loxilb. loxicmd provides the following (currently) :
     - Create/Delete/Get - Service type external load-balancer
     - Get Port(interface), Endpoint, Route and Neighbor information
     - Get Connection track (TCP/UDP/ICMP) information
+    - Show dropped packets, packets as they come, and what becomes of one
 loxicmd aim to provide all of the configuration for the loxilb.`;
 
 const HELP_HELP = `Help provides help for any command in the application.

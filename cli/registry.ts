@@ -3,12 +3,13 @@ import { command as conntrack } from '../plugins/conntrack/command.js';
 import { command as endpoint } from '../plugins/endpoint/command.js';
 import { command as lb } from '../plugins/lb/command.js';
 import { command as neighbor } from '../plugins/neighbor/command.js';
+import { command as drops } from '../plugins/observe/command.js';
 import { command as port } from '../plugins/port/command.js';
 import { command as route } from '../plugins/route/command.js';
 import { command as version } from '../plugins/version/command.js';
 
 /** Commands this client was built with. Those of other plugins come from the daemon. */
-export const COMMANDS: readonly CommandSpec[] = [lb, conntrack, endpoint, port, route, neighbor, version];
+export const COMMANDS: readonly CommandSpec[] = [lb, conntrack, endpoint, port, route, neighbor, drops, version];
 
 /** YAML kinds are exact words; `name` and the aliases of the command line are accepted as well. */
 export function findKind(specs: readonly CommandSpec[], kind: string): CommandSpec | undefined {

@@ -105,6 +105,8 @@ class Run {
       apply: (flags) => this.#apply(flags),
       deleteFile: async (file) => (await import('./apply.js')).deleteFile(this.#open(), this.#kinds(), file),
       save: (flags) => this.#save(flags),
+      observe: async (flags) => (await import('./observe.js')).runObserve(this.#open(), flags),
+      trace: async (args, flags) => (await import('./trace.js')).runTrace(this.#open(), args, flags),
       version: () => this.#version(),
       help: async (words) => this.#help(words),
       completion: async (words) => this.#completion(words),

@@ -21,6 +21,8 @@ const TARGETS = [
   { file: 'core/dataplane/layout.gen.ts', prefixes: ['dp_', 'intf_'] },
   { file: 'plugins/lb/layout.gen.ts', prefixes: ['lb_'] },
   { file: 'plugins/conntrack/layout.gen.ts', prefixes: ['ct_'] },
+  // What it explains belongs to all of them.
+  { file: 'plugins/observe/layout.gen.ts', prefixes: ['dp_', 'ct_', 'lb_'] },
 ];
 
 const headers = [

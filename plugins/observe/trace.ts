@@ -1,0 +1,136 @@
+/** One packet through a private instance of the packet path, which meets what the running one would. */
+import { type DataPlane, encodeBytes, type RawBatch, type TraceInstance, type TraceOutcome } from '@loxilb/sdk';
+import { traceWithoutKernel } from './errors.js';
+import { readAll, readEntries } from './labels.js';
+import { CtFlags, type CtKey, CtSpecial, ctEntry, ctKey, type DpTraceStep, dpTraceStep } from './layout.gen.js';
+import { PROTOCOL_NUMBER } from './packet.js';
+import { COPIED_MAPS, FETCHED_MAPS, SHARED_MAPS } from './trace-maps.js';
+
+const PROGRAM = 'tc_ingress';
+const TRACE_MAP = 'dp_trace';
+const FLOW_MAPS = ['ct_flow', 'ct_new'];
+/** More source ports than the packet path tries. */
+const MAX_ROUNDS = 40;
+
+export interface PacketToTrace {
+  readonly frame: Uint8Array;
+  readonly ifindex: number;
+  readonly mark: number;
+  /** Its flow, as the packet arrives. */
+  readonly key: CtKey;
+}
+
+export interface TraceResult {
+  readonly outcome: TraceOutcome;
+  readonly steps: readonly DpTraceStep[];
+  /** The packet belongs to a flow of the running packet path. */
+  readonly knownFlow: boolean;
+}
+
+type Plane = Pick<DataPlane, 'openTrace' | 'rawBatches' | 'rawEntries'>;
+
+/** Throws `TRACE_NO_KERNEL`, `DP_KERNEL`. */
+export async function tracePacket(plane: Plane, packet: PacketToTrace): Promise<TraceResult> {
+  const instance = await plane.openTrace({ program: PROGRAM, shared: SHARED_MAPS });
+  if (!instance) throw traceWithoutKernel();
+  try {
+    return runUntilComplete(plane, instance, packet);
+  } finally {
+    instance.close();
+  }
+}
+
+/**
+ * A program that writes an entry would have met what the real table has there: so that is fetched, and the packet sent
+ * again, until there is nothing more to fetch.
+ */
+function runUntilComplete(plane: Plane, instance: TraceInstance, packet: PacketToTrace): TraceResult {
+  const seeds = new Seeds(plane);
+  const knownFlow = seeds.addFlow(packet.key);
+  const copies = COPIED_MAPS.map((map) => [map, readAll(plane, map)] as const);
+  for (let round = 1; ; round++) {
+    for (const [map, batches] of copies) instance.write(map, batches);
+    for (const map of FETCHED_MAPS) instance.write(map, seeds.of(map));
+    instance.write(TRACE_MAP, []);
+    const outcome = instance.run({ bytes: packet.frame, ifindex: packet.ifindex, mark: packet.mark });
+    const missed = FETCHED_MAPS.map((map) => seeds.addWhatIsReal(map, instance.read(map)));
+    if (!missed.includes(true) || round === MAX_ROUNDS) {
+      return { outcome, steps: readSteps(instance.read(TRACE_MAP)), knownFlow };
+    }
+  }
+}
+
+/** Entries of the real tables, by table. */
+class Seeds {
+  private readonly batches = new Map<string, RawBatch[]>();
+  private readonly keys = new Set<string>();
+
+  constructor(private readonly plane: Pick<DataPlane, 'rawEntries'>) {}
+
+  of(map: string): readonly RawBatch[] {
+    return this.batches.get(map) ?? [];
+  }
+
+  /** Both directions of the flow, whichever table has it. False when there is none. */
+  addFlow(key: CtKey): boolean {
+    const entry = this.addKey(key);
+    if (!entry) return false;
+    const { flags, special, nsaddr, ndaddr, nsport, ndport } = ctEntry.decode(viewOf(entry), 0);
+    if (flags & CtFlags.CT_ONE_WAY) return true;
+    const proto = special & CtSpecial.CT_SPECIAL_FAMILY ? otherFamily(key.proto) : key.proto;
+    this.addKey({ saddr: ndaddr, daddr: nsaddr, sport: ndport, dport: nsport, proto, zone: key.zone });
+    return true;
+  }
+
+  /** True when the real table has any of these entries and the instance did not have it. */
+  addWhatIsReal(map: string, written: Iterable<RawBatch>): boolean {
+    let added = false;
+    for (const { keys, count } of written) {
+      const size = keys.length / count;
+      for (let index = 0; index < count; index++) {
+        const key = keys.slice(index * size, (index + 1) * size);
+        if (!this.keys.has(nameOf(map, key)) && this.fetch(map, key)) added = true;
+      }
+    }
+    return added;
+  }
+
+  private addKey(key: CtKey): Uint8Array | undefined {
+    const bytes = encodeBytes(ctKey, key);
+    for (const map of FLOW_MAPS) {
+      const found = this.fetch(map, bytes);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  private fetch(map: string, key: Uint8Array): Uint8Array | undefined {
+    const batch = readEntries(this.plane, map, [key]);
+    if (batch.count === 0) return undefined;
+    this.keys.add(nameOf(map, key));
+    this.batches.set(map, [...this.of(map), batch]);
+    return batch.values;
+  }
+}
+
+function nameOf(map: string, key: Uint8Array): string {
+  return `${map} ${Buffer.from(key).toString('hex')}`;
+}
+
+/** RFC 7915: ICMP has another number in the other family. */
+function otherFamily(protocol: number): number {
+  if (protocol === PROTOCOL_NUMBER.icmp) return PROTOCOL_NUMBER.icmp6;
+  return protocol === PROTOCOL_NUMBER.icmp6 ? PROTOCOL_NUMBER.icmp : protocol;
+}
+
+/** Entry 0 says how many there are. */
+function readSteps(batches: Iterable<RawBatch>): DpTraceStep[] {
+  const all = [...batches].flatMap(({ values, count }) =>
+    Array.from({ length: count }, (_, index) => dpTraceStep.decode(viewOf(values), index * dpTraceStep.size)),
+  );
+  return all.slice(1, 1 + (all[0]?.a ?? 0));
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
