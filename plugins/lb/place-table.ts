@@ -131,7 +131,7 @@ export class PlaceTable {
       undo.add(() => {
         host.places = places;
       });
-      host.places = places.filter((one) => one !== ceded);
+      host.places = places.filter((one) => placeText(one) !== placeText(ceded));
     }
   }
 
