@@ -1,25 +1,19 @@
 /** The packet path, loaded: packets in, packets and map contents out. Nothing is attached to any interface. */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Codec, u32 } from '@loxilb/sdk';
 import { parseObject } from '../../core/dataplane/btf/object-layout.js';
-import { DpCounter, dpControl, dpCounterValue, intfKey, intfValue } from '../../core/dataplane/layout.gen.js';
-import { createIterator, createMapIteratorLink, programFacts, runProgram } from '../../core/dataplane/sys/bpf.js';
+import { RingBuffer } from '../../core/dataplane/kernel/ring-buffer.js';
+import { DpCounter, type DpTraceStep } from '../../core/dataplane/layout.gen.js';
+import {
+  createIterator,
+  createMapIteratorLink,
+  mapInfo,
+  programFacts,
+  runProgram,
+} from '../../core/dataplane/sys/bpf.js';
 import { captureLog, type Handle, libbpf, viewOf } from '../../core/dataplane/sys/libbpf.js';
 import { closeFd, readSync } from '../../core/dataplane/sys/libc.js';
-import { ctEntry, ctKey, ctPass } from '../../plugins/conntrack/layout.gen.js';
-import {
-  lbAffinity,
-  lbAffinityKey,
-  lbEndpoint,
-  lbEndpointFlows,
-  lbEndpointStats,
-  lbService,
-  lbServiceKey,
-  lbServiceState,
-  lbSlot,
-} from '../../plugins/lb/layout.gen.js';
-import { TestMap } from './map.js';
+import { clearTables, openPathMaps, type PathMaps } from './path-maps.js';
 
 /** What a program returns, as tc reads it. */
 export const VERDICT = { next: -1, drop: 2, redirect: 7 } as const;
@@ -63,6 +57,9 @@ const SIZES = {
 };
 const ENDPOINT_SIZED = { lb_ep_flows: 1024, lb_ep_stats: 1024 };
 
+/** DP_TRACE_STEPS. */
+const TRACE_STEPS = 64;
+
 /** The last enumerator is the size of the table. */
 const REASONS = Object.entries(DpCounter).filter(([name]) => name !== 'DP_COUNTERS');
 
@@ -71,8 +68,9 @@ const OLD_KERNEL = Boolean(process.env.LOXILB_BPF_OLD_KERNEL);
 const NOT_IN_5_15 = { cfg_kern_ctx: false, cfg_bpf_loop: false, cfg_csum_ipv6_flag: false };
 
 export class PacketPath {
-  readonly maps;
+  readonly maps: PathMaps;
   private readonly object: Handle;
+  private readonly rings = new Map<string, RingBuffer>();
 
   constructor(options: LoadOptions = {}) {
     const file = options.object ?? OBJECT;
@@ -86,7 +84,7 @@ export class PacketPath {
     const loaded = captureLog(() => libbpf().load(this.object));
     if (loaded.value < 0)
       throw new Error(`${file} refused by the kernel (${loaded.value}): ${loaded.log.slice(-4000)}`);
-    this.maps = this.openMaps();
+    this.maps = openPathMaps((name) => libbpf().mapFd(this.mapHandle(name)), libbpf().possibleCpus());
     this.maps.control.set(0, { layoutVersion: 2, generation: 1 });
   }
 
@@ -119,8 +117,8 @@ export class PacketPath {
   }
 
   /** One expiry pass, as the daemon makes it: both tables, then the pending counts. */
-  expire(): { readonly flows: number; readonly expired: number } {
-    const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: 0 };
+  expire(options: { readonly cut?: boolean } = {}): { readonly flows: number; readonly expired: number } {
+    const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: options.cut ? 1 : 0 };
     this.maps.pass.set(0, fresh);
     this.maps.pass.set(1, fresh);
     runProgram(this.programFd('ct_pass_begin'), { contextIn: new Uint8Array(8) });
@@ -142,18 +140,36 @@ export class PacketPath {
     if (result < 0) throw new Error(`lb_recount: errno ${-result}`);
   }
 
+  /** What the programs wrote to a ring since it was last asked, as it was written. */
+  drain(ring: 'ct_reset' | 'dp_event'): Uint8Array[] {
+    const fd = libbpf().mapFd(this.mapHandle(ring));
+    const buffer = this.rings.get(ring) ?? new RingBuffer(ring, fd, mapInfo(fd).maxEntries);
+    this.rings.set(ring, buffer);
+    const records: Uint8Array[] = [];
+    buffer.drain(Number.MAX_SAFE_INTEGER, (record) => records.push(record) > 0);
+    return records;
+  }
+
+  /** Runs a packet in and tells the steps of it; only of programs loaded with `cfg_trace`. */
+  trace(frame: Uint8Array, options: RunOptions): { readonly result: RunResult; readonly steps: DpTraceStep[] } {
+    const { trace } = this.maps;
+    for (let index = 0; index < TRACE_STEPS; index++) trace.zero(index);
+    const result = this.ingress(frame, options);
+    const steps = Array.from({ length: trace.need(0).a }, (_, index) => trace.need(index + 1));
+    return { result, steps };
+  }
+
   /** As after loading, without the time that takes. */
   reset(): void {
-    const { flows, pending, services, affinity, interfaces } = this.maps;
-    for (const map of [flows, pending, services, affinity, interfaces] as readonly { clear(): void }[]) map.clear();
-    for (const [, index] of REASONS) this.maps.counters.set(index, { packets: 0n });
+    const { maps } = this;
+    clearTables(maps);
+    for (const [, index] of REASONS) maps.counters.zero(index);
     for (let id = 0; id < 64; id++) {
-      this.maps.serviceStates.set(id, { cursor: 0, idleTicks: 0, alive: 0, reset: 0 });
-      this.maps.endpoints.set(id, NO_ENDPOINT);
-      this.maps.endpointFlows.set(id, { active: 0, pending: 0, recount: 0 });
-      this.maps.endpointStats.set(id, { packets: 0n, bytes: 0n, flows: 0n });
+      for (const map of [maps.serviceStates, maps.endpoints, maps.endpointFlows, maps.endpointStats]) map.zero(id);
     }
-    this.maps.control.set(0, { layoutVersion: 2, generation: 1 });
+    for (const map of [maps.halfOpen, maps.lbControl, maps.observe]) map.zero(0);
+    maps.control.set(0, { layoutVersion: 2, generation: 1 });
+    for (const ring of ['ct_reset', 'dp_event'] as const) this.drain(ring);
   }
 
   close(): void {
@@ -194,41 +210,31 @@ export class PacketPath {
     }
   }
 
-  private openMaps() {
-    const cpus = libbpf().possibleCpus();
-    const open = <K, V>(name: string, key: Codec<K>, value: Codec<V>, copies = 1): TestMap<K, V> =>
-      new TestMap(name, libbpf().mapFd(this.mapHandle(name)), key, value, copies);
-    return {
-      control: open('dp_control', u32, dpControl),
-      counters: open('dp_counter', u32, dpCounterValue, cpus),
-      interfaces: open('intf_map', intfKey, intfValue),
-      flows: open('ct_flow', ctKey, ctEntry),
-      pending: open('ct_new', ctKey, ctEntry),
-      pass: open('ct_pass', u32, ctPass),
-      services: open('lb_service', lbServiceKey, lbService),
-      serviceStates: open('lb_svc_state', u32, lbServiceState),
-      slots: open('lb_slot', u32, lbSlot),
-      endpoints: open('lb_endpoint', u32, lbEndpoint),
-      endpointFlows: open('lb_ep_flows', u32, lbEndpointFlows),
-      endpointStats: open('lb_ep_stats', u32, lbEndpointStats, cpus),
-      affinity: open('lb_affinity', lbAffinityKey, lbAffinity),
-    };
-  }
-
   private mapHandle(name: string): Handle {
     const map = libbpf().findMap(this.object, name);
     if (!map) throw new Error(`the object has no map ${name}`);
     return map;
   }
 
-  private programFd(name: string): number {
+  /** For who attaches a program. */
+  programFd(name: string): number {
     const program = libbpf().findProgram(this.object, name);
     if (!program) throw new Error(`the object has no program ${name}`);
     return libbpf().programFd(program);
   }
 }
 
-export const NO_ENDPOINT = { addr: '::', source: '::', self: '::', port: 0, active: 0, serviceId: 0, weight: 0, flags: 0, ports: 0 };
+export const NO_ENDPOINT = {
+  addr: '::',
+  source: '::',
+  self: '::',
+  port: 0,
+  active: 0,
+  serviceId: 0,
+  weight: 0,
+  flags: 0,
+  ports: 0,
+};
 
 /** struct __sk_buff with the members BPF_PROG_TEST_RUN lets a caller set. */
 function skbContext(options: RunOptions, ingressIfindex: number): Uint8Array {

@@ -49,6 +49,12 @@ export class TestMap<K, V> {
     if (result < 0) throw new Error(`${this.name}: update of ${JSON.stringify(key)} refused, errno ${-result}`);
   }
 
+  /** Every byte of the element, of every CPU, becomes zero. */
+  zero(key: K): void {
+    const result = this.call(UPDATE, this.encode(this.key, key), new Uint8Array(this.stride() * this.copies));
+    if (result < 0) throw new Error(`${this.name}: update of ${JSON.stringify(key)} refused, errno ${-result}`);
+  }
+
   /** Changes some fields of an element that is there. */
   change(key: K, fields: Partial<V>): void {
     this.set(key, { ...this.need(key), ...fields });

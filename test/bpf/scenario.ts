@@ -1,6 +1,7 @@
 /** What the scenarios share: who is where, services by name, and conversations through the programs. */
 import { afterAll, beforeAll, beforeEach, describe, expect } from 'vitest';
 import { type CtEntry, CtFlags, type CtKey } from '../../plugins/conntrack/layout.gen.js';
+import { LbControlFlags, type LbService, LbServiceFlags } from '../../plugins/lb/layout.gen.js';
 import { type LoadOptions, NO_ENDPOINT, PacketPath, type RunOptions, type RunResult, VERDICT } from './harness.js';
 import {
   CLIENT_SIDE,
@@ -26,6 +27,7 @@ import {
   udp,
 } from './reference/packet.js';
 import { parseFrame } from './reference/parse.js';
+import { alignedBlocks, parsePrefix } from './reference/prefix.js';
 import type { Hop, Peer } from './reference/translate.js';
 
 export type Family = 4 | 6;
@@ -37,7 +39,7 @@ export const EVERY_KIND: readonly { readonly family: Family; readonly protocol: 
 ).flatMap((family) => (['tcp', 'udp', 'icmp'] as const).map((protocol) => ({ family, protocol })));
 
 export const SELECT = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4 } as const;
-export const MODE = { default: 0, onearm: 1, fullnat: 2 } as const;
+export const MODE = { default: 0, onearm: 1, fullnat: 2, dsr: 3 } as const;
 
 export const TICKS_PER_SECOND = 953;
 
@@ -88,11 +90,17 @@ export interface EndpointSpec {
   readonly source?: string;
   readonly self?: string;
   readonly active?: boolean;
+  /** How many ports from `port` on. */
+  readonly ports?: number;
+  /** LbEndpointFlags. */
+  readonly flags?: number;
 }
 
 export interface ServiceSpec {
   readonly address: string;
   readonly port?: number;
+  /** Last port of a range. */
+  readonly portMax?: number;
   readonly protocol: number;
   readonly mark?: number;
   readonly mode?: number;
@@ -104,6 +112,8 @@ export interface ServiceSpec {
   readonly affinityTicks?: number;
   /** LbServiceFlags. */
   readonly flags?: number;
+  /** Prefixes of the clients it is for; all unless given. */
+  readonly sources?: readonly string[];
   /** 1: idle flows end to the second, with a reset to both ends. */
   readonly reset?: number;
 }
@@ -113,6 +123,9 @@ export interface Service {
   readonly endpointIds: readonly number[];
   readonly slotBase: number;
 }
+
+/** LB_RANGE_FIXED_BITS: mark, address and protocol with its padding. */
+const RANGE_FIXED_BITS = (4 + 16 + 2) * 8;
 
 /** Cached ways out are not looked up again while a slow test runs, unless it wants that. */
 const NEVER = 0x7fffffff;
@@ -147,12 +160,29 @@ export class Bench {
     const slots = spec.slots ?? active;
     const slotBase = this.addSlots(slots.map((index) => endpointIds[index] ?? 0));
     maps.serviceStates.set(id, { cursor: 0, idleTicks: spec.idleTicks ?? 0, alive: 1, reset: spec.reset ?? 0 });
-    const { address: addr, port = 0, protocol: proto, mark = 0, mode = MODE.default, select = SELECT.rr } = spec;
-    const affinityTicks = spec.affinityTicks ?? 0;
-    const flags = spec.flags ?? 0;
-    const value = { serviceId: id, slotBase, slotCount: slots.length, affinityTicks, select, mode, flags, port };
-    maps.services.set({ addr, port, proto, mark }, value);
+    const { port = 0, mode = MODE.default, select = SELECT.rr, affinityTicks = 0 } = spec;
+    const flags = (spec.flags ?? 0) | (spec.sources ? LbServiceFlags.LB_SERVICE_SOURCES : 0);
+    for (const prefix of spec.sources ?? []) this.allowSource(id, prefix);
+    this.publish(spec, { serviceId: id, slotBase, slotCount: slots.length, affinityTicks, select, mode, flags, port });
     return { id, endpointIds, slotBase };
+  }
+
+  allowSource(serviceId: number, prefix: string): void {
+    const { address: addr, bits } = parsePrefix(prefix);
+    this.path.maps.sources.set({ prefixlen: 32 + bits, serviceId, addr }, { allow: 1 });
+  }
+
+  private publish(spec: ServiceSpec, value: LbService): void {
+    const { address: addr, port = 0, portMax, protocol: proto, mark = 0 } = spec;
+    const { services, ranges, lbControl } = this.path.maps;
+    if (portMax === undefined) {
+      services.set({ addr, port, proto, mark }, value);
+      return;
+    }
+    for (const { first, bits } of alignedBlocks(port, portMax)) {
+      ranges.set({ prefixlen: RANGE_FIXED_BITS + bits, mark, addr, proto, port: first }, value);
+    }
+    lbControl.set(0, { flags: LbControlFlags.LB_HAS_RANGES });
   }
 
   addSlots(endpointIds: readonly number[]): number {
@@ -163,17 +193,9 @@ export class Bench {
 
   private addEndpoint(serviceId: number, spec: EndpointSpec): number {
     const id = ++this.endpoints;
-    const { address: addr, port = ENDPOINT_PORT, source = '::', self = '::', active = true } = spec;
-    this.path.maps.endpoints.set(id, {
-      ...NO_ENDPOINT,
-      addr,
-      source,
-      self,
-      port,
-      active: active ? 1 : 0,
-      serviceId,
-      weight: 1,
-    });
+    const { address: addr, port = ENDPOINT_PORT, active = true, ...fields } = spec;
+    const state = { active: active ? 1 : 0, serviceId, weight: 1 };
+    this.path.maps.endpoints.set(id, { ...NO_ENDPOINT, ...fields, ...state, addr, port });
     return id;
   }
 
@@ -235,13 +257,10 @@ export function departure(to: Host): Hop {
   return { source: to.device.mac, destination: to.mac };
 }
 
+type IpFields = Partial<Parameters<typeof ipHeader>[0]>;
+
 /** A packet that arrives from a neighbour. */
-export function packetFrom(
-  from: Host,
-  to: string,
-  transport: Transport,
-  fields: { source?: string; ttl?: number } = {},
-): Packet {
+export function packetFrom(from: Host, to: string, transport: Transport, fields: IpFields = {}): Packet {
   const { source = from.address, ...rest } = fields;
   return { ethernet: arrival(from), ip: ipHeader({ source, destination: to, ...rest }), transport, trailer: NO_BYTES };
 }
