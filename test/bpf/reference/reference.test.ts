@@ -7,13 +7,18 @@ import { describe, expect, it } from 'vitest';
 import { ipBytes, ipText } from './address.js';
 import { buildFrame, buildIp } from './build.js';
 import { adjustChecksum, internetChecksum, onesSum } from './checksum.js';
+import { fragment } from './fragment.js';
 import { echo, ipHeader, joinBytes, NO_BYTES, type Packet, TCP, TCP_OPTION, tcp, text, udp } from './packet.js';
 import { InvalidPacket, isFragment, parseFrame, parseIp } from './parse.js';
+import { alignedBlocks } from './prefix.js';
 import { translate, translateError } from './translate.js';
+import { encapsulate } from './tunnel.js';
 
 interface Captures {
   readonly valid: readonly { readonly name: string; readonly hex: string }[];
   readonly damaged: readonly { readonly reason: string; readonly hex: string }[];
+  readonly tunnels: readonly { readonly name: string; readonly inner: string; readonly outer: string }[];
+  readonly fragments: readonly { readonly name: string; readonly whole: string; readonly parts: readonly string[] }[];
 }
 const captures: Captures = JSON.parse(readFileSync(new URL('fixtures/captures.json', import.meta.url), 'utf8'));
 const bytesOf = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'));
@@ -61,6 +66,39 @@ describe('captures', () => {
     expect(isFragment(parseFrame(capture('later fragment, v6')).ip)).toBe(true);
     expect(isFragment(parseFrame(capture('first fragment, v4')).ip)).toBe(true);
     expect(parseFrame(capture('later fragment, v4')).transport.kind).toBe('opaque');
+  });
+});
+
+describe('tunnels and fragments', () => {
+  it.each(captures.tunnels)('$name', ({ name, inner, outer }) => {
+    const six = name.includes('in IPv6');
+    const ends = six
+      ? { source: '2001:db8:9::1', destination: '2001:db8:9::9' }
+      : { source: '10.9.9.1', destination: '10.9.9.9' };
+    const tunnel = { ...ends, hop: ethernet, identification: 0x7777 };
+    const hex = Buffer.from(buildFrame(encapsulate(parseFrame(bytesOf(inner)), tunnel))).toString('hex');
+    expect(hex).toBe(outer);
+  });
+
+  it.each(captures.fragments)('$name', ({ name, whole, parts }) => {
+    const identification = name.includes('4') ? 0xbeef : 0x12345678;
+    const cut = fragment(parseFrame(bytesOf(whole)), 320, identification).map(buildFrame);
+    expect(cut.map((part) => Buffer.from(part).toString('hex'))).toEqual(parts);
+  });
+
+  it.each([
+    [1, 65_535, 16],
+    [1, 65_534, 30],
+    [80, 80, 1],
+    [0, 65_535, 1],
+    [5201, 5300, 9],
+    [8080, 8081, 1],
+  ])('ports %d to %d are %d blocks', (first, last, count) => {
+    const blocks = alignedBlocks(first, last);
+    expect(blocks.length).toBe(count);
+    const ports = blocks.flatMap(({ first: at, bits }) => Array.from({ length: 2 ** (16 - bits) }, (_, i) => at + i));
+    expect(ports).toEqual(Array.from({ length: last - first + 1 }, (_, i) => first + i));
+    for (const { first: at, bits } of blocks) expect(at % 2 ** (16 - bits)).toBe(0);
   });
 });
 
