@@ -35,7 +35,7 @@ const post = fc.record({
   sources: fc.constantFrom<string[]>([], ['10.0.0.0/8'], ['10.0.0.0/8', '11.0.0.0/8']),
   failWrite: fc.option(fc.integer({ min: 1, max: 14 }), { freq: 3 }),
 });
-type Post = fc.infer<typeof post>;
+type Post = typeof post extends fc.Arbitrary<infer P> ? P : never;
 
 const step = fc.oneof(
   { weight: 8, arbitrary: post },
@@ -62,18 +62,23 @@ it('leaves the data plane equal to the stored rules, whatever was asked for, ref
 });
 
 function attempt(world: World, one: Post | { remove: number; failWrite: number | null }): boolean {
-  const before = snapshot(world);
+  const before = inService(world);
   world.failWrite = one.failWrite ?? undefined;
   try {
     if ('remove' in one) world.remove([...world.stored.keys()][one.remove % Math.max(1, world.stored.size)] ?? '');
     else world.post(requestOf(one));
     return true;
   } catch {
-    expect(snapshot(world)).toEqual(before);
+    expect(inService(world)).toEqual(before);
     return false;
   } finally {
     world.failWrite = undefined;
   }
+}
+
+/** Slots no service points at are cleared some time later. */
+function inService(world: World): [string, string][] {
+  return Object.entries(snapshot(world)).filter(([key]) => !key.startsWith('slot '));
 }
 
 function count(counts: Map<string, number>, what: string): void {

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { LbSourceKey } from './layout.gen.js';
 import { listRules } from './list-rules.js';
 import { checkProgrammed } from './testing/check-programmed.js';
 import { admits } from './testing/lookup.js';
@@ -104,8 +105,8 @@ describe('allowed sources', () => {
     world.post(from(['10.0.0.0/8', '11.0.0.0/8']));
     const before = snapshot(world);
     expect(snapshot(world.restart())).toEqual(before);
-    const [[key]] = [...world.maps.source.entries()] as [[never]];
-    world.maps.source.delete(key);
+    const [first] = [...world.maps.source.entries()];
+    world.maps.source.delete(first?.[0] as LbSourceKey);
     world.maps.source.set({ prefixlen: 32, serviceId: service().serviceId, addr: '::' }, { allow: 1 });
     expect(snapshot(world.restart())).toEqual(before);
     world.remove(firstKey(world));
