@@ -22,6 +22,10 @@ export const lbConfig = z.strictObject({
   persistTimeoutSeconds: z.int().min(1).max(86_400).default(10_800),
   /** `lo`: service addresses this machine does not have yet are put on the loopback interface. `off`: none is. */
   vipAddresses: z.enum(['lo', 'off']).default('lo'),
+  /** Flows of an endpoint that fails or is taken out of service: go on, are cut, or are cut with a reset to both ends. */
+  onEndpointDown: z.enum(['keep', 'cut', 'reset']).default('keep'),
+  /** Seconds the flows of an endpoint go on that left its rule, or whose rule was deleted. */
+  drainTimeout: z.int().min(0).max(86_400).default(0),
 });
 
 export type LbConfig = z.output<typeof lbConfig>;

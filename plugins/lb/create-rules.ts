@@ -1,21 +1,25 @@
 import type { Conntrack, DataPlane, Logger, Network } from '@loxilb/sdk';
 import { AddressBook } from './addresses.js';
 import type { LbConfig } from './config.js';
+import { DrainTable } from './drain-table.js';
+import type { EndingDefaults } from './ending.js';
 import type { LbMaps } from './maps.js';
 import { isProgrammed, type Rule } from './model.js';
 import { Programmer } from './programmer.js';
 import { reconcile } from './reconcile.js';
-import { type FreedIds, Retirement } from './retirement.js';
+import type { FreedIds } from './retired-ids.js';
+import { Retirement } from './retirement.js';
 import { LbRules } from './rules.js';
 import { ServiceBook } from './service-book.js';
 import { LbState } from './state.js';
+import { Traffic } from './traffic.js';
 import { VipAddresses } from './vip-addresses.js';
 
 export interface LbWorld {
-  readonly config: Pick<LbConfig, 'persistTimeoutSeconds' | 'vipAddresses'>;
+  readonly config: Pick<LbConfig, 'persistTimeoutSeconds' | 'vipAddresses'> & EndingDefaults;
   readonly maps: LbMaps;
   readonly network: Network;
-  readonly conntrack: Pick<Conntrack, 'purgeServices'>;
+  readonly conntrack: Pick<Conntrack, 'purgeServices' | 'cutEndpoints'>;
   readonly dataplane: Pick<DataPlane, 'backend' | 'rawBatches'>;
   readonly log: Logger;
 }
@@ -25,6 +29,8 @@ export interface LbParts {
   readonly state: LbState;
   readonly book: AddressBook;
   readonly retirement: Retirement;
+  readonly drains: DrainTable;
+  readonly traffic: Traffic;
   readonly services: ServiceBook;
   readonly vips: VipAddresses;
   reconcile(rules: readonly Rule[]): void;
@@ -44,26 +50,33 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
     services.freed(ids.services);
     rules.freed(ids);
   };
-  const retirement = new Retirement(maps, conntrack, whenFree, log);
-  const rules: LbRules = new LbRules({ maps, state, book, vips, retirement, programmer, log });
+  const drains = new DrainTable(maps.drain, log);
+  const traffic = new Traffic(maps);
+  const retirement = new Retirement({ maps, conntrack, drains, traffic, log, onFree: whenFree });
+  const rules: LbRules = new LbRules({
+    ...{ maps, state, book, vips, retirement, drains, programmer, log },
+    endings: config,
+  });
   return {
     rules,
     state,
     book,
     retirement,
+    drains,
+    traffic,
     services,
     vips,
     reconcile(desired) {
       const started = performance.now();
-      const watchLeaver: LbRules['watchLeaver'] = (endpoint) => rules.watchLeaver(endpoint);
       const result = reconcile(desired.filter(isProgrammed), {
         maps,
         state,
         programmer,
         retirement,
+        drains,
         vips,
         dataplane,
-        watchLeaver,
+        resumeLeaver: (endpoint, wasLeaving) => rules.resumeLeaver(endpoint, wasLeaving),
       });
       log.info({ ...result, milliseconds: Math.round(performance.now() - started) }, 'rules reconciled');
     },

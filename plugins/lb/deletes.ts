@@ -1,12 +1,19 @@
 /** The six DELETE forms existing clients use. */
 import { canonicalIp, type DeleteArguments, type DeleteForm, isIpAddress } from '@loxilb/sdk';
+import { checkDrainTime } from './ending.js';
 import { lbError } from './errors.js';
 import { describeRule, type Rule, ruleKey } from './model.js';
 
-const QUERY = { bgp: 'boolean', block: 'int64' } as const;
+const DRAIN = { drain: 'int64' } as const;
+const QUERY = { bgp: 'boolean', block: 'int64', ...DRAIN } as const;
 const PROTOCOLS = ['tcp', 'udp', 'sctp', 'icmp', 'none'];
 /** What `loxicmd` puts where a rule has no host. */
 const NO_HOST = 'any';
+
+/** How long flows of what is deleted may go on. */
+function checkDrain({ drain }: DeleteArguments['query']): void {
+  if (drain !== undefined) checkDrainTime(Math.trunc(Number(drain)), 'drain');
+}
 
 function selectByKey({ params, query }: DeleteArguments, stored: ReadonlyMap<string, Rule>): readonly string[] {
   const externalIP = params.ip_address ?? '';
@@ -23,6 +30,7 @@ function selectByKey({ params, query }: DeleteArguments, stored: ReadonlyMap<str
   if (!PROTOCOLS.includes(protocol)) {
     throw lbError('LB_PROTOCOL', `unknown protocol "${protocol}"`, { field: 'proto', value: protocol });
   }
+  checkDrain(query);
   const host = params.hosturl === NO_HOST ? '' : (params.hosturl ?? '');
   const block = Math.trunc(Number(query.block ?? 0));
   const identity = { externalIP: canonicalIp(externalIP), protocol, port, portMax, block, host };
@@ -31,10 +39,16 @@ function selectByKey({ params, query }: DeleteArguments, stored: ReadonlyMap<str
   return [key];
 }
 
-function selectByName({ params }: DeleteArguments, stored: ReadonlyMap<string, Rule>): readonly string[] {
+function selectByName({ params, query }: DeleteArguments, stored: ReadonlyMap<string, Rule>): readonly string[] {
+  checkDrain(query);
   const keys: string[] = [];
   for (const [key, rule] of stored) if (rule.name === params.lb_name) keys.push(key);
   return keys;
+}
+
+function selectAll({ query }: DeleteArguments, stored: ReadonlyMap<string, Rule>): readonly string[] {
+  checkDrain(query);
+  return [...stored.keys()];
 }
 
 function byKey(path: string, numbers: readonly string[], summary: string): DeleteForm<Rule> {
@@ -52,6 +66,11 @@ export const deleteForms: readonly DeleteForm<Rule>[] = [
     ['port', 'portmax'],
     'Delete a rule; host `any` and portmax 0 stand for none',
   ),
-  { path: '/name/:lb_name', summary: 'Delete all rules of a name; none is a success too', select: selectByName },
-  { path: '/all', summary: 'Delete all rules', select: (_, stored) => [...stored.keys()] },
+  {
+    path: '/name/:lb_name',
+    query: DRAIN,
+    summary: 'Delete all rules of a name; none is a success too',
+    select: selectByName,
+  },
+  { path: '/all', query: DRAIN, summary: 'Delete all rules', select: selectAll },
 ];

@@ -1,4 +1,4 @@
-import type { LbEndpointStats } from './layout.gen.js';
+import type { LbEndpointFlows, LbEndpointStats } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
 
 /** From this many on, reading a whole map in batches is cheaper than reading entry by entry. */
@@ -15,7 +15,7 @@ export function activeReader(maps: Pick<LbMaps, 'endpoint'>, ids: readonly numbe
   return (id) => active[id] === 1;
 }
 
-const NOTHING: LbEndpointStats = { packets: 0n, bytes: 0n, flows: 0n };
+export const NO_STATS: LbEndpointStats = { packets: 0n, bytes: 0n, flows: 0n };
 
 /** Counters of endpoints, both directions, summed over CPUs. */
 export function statsReader(maps: Pick<LbMaps, 'stats'>, ids: readonly number[]): (id: number) => LbEndpointStats {
@@ -27,16 +27,34 @@ export function statsReader(maps: Pick<LbMaps, 'stats'>, ids: readonly number[])
     const total = sum(perCpu);
     if (total.packets !== 0n) found.set(id, total);
   }
-  return (id) => found.get(id) ?? NOTHING;
+  return (id) => found.get(id) ?? NO_STATS;
 }
 
 function sum(perCpu: readonly LbEndpointStats[]): LbEndpointStats {
-  let total = NOTHING;
+  let total = NO_STATS;
   for (const one of perCpu) {
-    if (one.packets === 0n && one.flows === 0n) continue;
-    total = { packets: total.packets + one.packets, bytes: total.bytes + one.bytes, flows: total.flows + one.flows };
+    if (one.packets !== 0n || one.flows !== 0n) total = addStats(total, one);
   }
   return total;
+}
+
+export function addStats(a: LbEndpointStats, b: LbEndpointStats): LbEndpointStats {
+  return { packets: a.packets + b.packets, bytes: a.bytes + b.bytes, flows: a.flows + b.flows };
+}
+
+/** Live flows of endpoints, those that are not confirmed yet included. */
+export function flowsReader(maps: Pick<LbMaps, 'flows'>, ids: readonly number[]): (id: number) => number {
+  if (ids.length < MANY) return (id) => live(maps.flows.get(id));
+  const end = highest(ids);
+  const counts = new Uint32Array(end + 1);
+  for (const [id, flows] of maps.flows.entries()) {
+    if (id <= end) counts[id] = live(flows);
+  }
+  return (id) => counts[id] ?? 0;
+}
+
+function live(flows: LbEndpointFlows | undefined): number {
+  return flows ? flows.active + flows.pending : 0;
 }
 
 function highest(ids: readonly number[]): number {

@@ -5,6 +5,7 @@ const FAULTS = {
   LB_VIP_MALFORMED: { status: 400, result: 'malformed-service error' },
   LB_PRIVATE_IP_MALFORMED: { status: 400, result: 'malformed-service privateIP error' },
   LB_TIMEOUT_RANGE: { status: 400, result: 'service-args error' },
+  LB_DRAIN_RANGE: { status: 400, result: 'service-args error' },
   LB_PROBE_TYPE: { status: 400, result: 'malformed-service-ptype error' },
   LB_PROBE_PORT: { status: 400, result: 'malformed-service-pport error' },
   LB_PROBE_RANGE: { status: 400, result: 'service-args error' },

@@ -64,7 +64,7 @@ describe('the endpoint directory', () => {
     world.post(body({ port: 81, mode: 1 }));
     world.post(body({ protocol: 'icmp' }, ['10.0.0.1']));
     world.rules.setEndpointActive('10.0.0.2', 'tcp', 8080, false);
-    expect(endpointDirectory(world.state, world.maps).list()).toEqual([
+    expect(endpointDirectory(world).list()).toEqual([
       { address: '10.0.0.1', protocol: 'tcp', port: 8080, active: true, monitored: true, rules: 2 },
       { address: '10.0.0.2', protocol: 'tcp', port: 8080, active: false, monitored: true, rules: 2 },
       { address: '10.0.0.1', protocol: 'icmp', port: 0, active: true, monitored: false, rules: 1 },
@@ -74,6 +74,6 @@ describe('the endpoint directory', () => {
   it('forgets an endpoint with its last rule', () => {
     world.post(body());
     for (const key of [...world.stored.keys()]) world.remove(key);
-    expect(endpointDirectory(world.state, world.maps).list()).toEqual([]);
+    expect(endpointDirectory(world).list()).toEqual([]);
   });
 });

@@ -32,9 +32,11 @@ export default definePlugin({
       flows: ctx.map(specs.flows),
       stats: ctx.map(specs.stats),
       vip: ctx.map(specs.vip),
+      drain: ctx.map(specs.drain),
+      past: ctx.map(specs.past),
     };
     const { config, dataplane, log } = ctx;
-    const { rules, state, book, retirement, services, vips, reconcile } = createRules({
+    const { rules, state, book, retirement, drains, traffic, services, vips, reconcile } = createRules({
       config,
       maps,
       network,
@@ -43,11 +45,11 @@ export default definePlugin({
       log,
     });
 
-    ctx.resource(lbResource({ rules, state, maps, limits: config, reconcile }));
-    ctx.provide(ENDPOINT_DIRECTORY, endpointDirectory(state, maps));
+    ctx.resource(lbResource({ rules, state, maps, traffic, drains, limits: config, reconcile }));
+    ctx.provide(ENDPOINT_DIRECTORY, endpointDirectory({ state, maps, drains }));
     ctx.provide(ENDPOINT_HEALTH, rules);
     ctx.provide(SERVICE_DIRECTORY, services);
-    declareMetrics(ctx.metrics, { state, maps });
+    declareMetrics(ctx.metrics, { state, traffic, drains });
     conntrack.setServiceNames((id) => rules.serviceName(id));
 
     const stops: (() => void)[] = [];

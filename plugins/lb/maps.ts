@@ -1,6 +1,7 @@
 /** Twin of `bpf/maps/lb.h`; the codecs come from the compiled object. */
 import { ipAddress, type MapSlice, type MapSpec, u32 } from '@loxilb/sdk';
 import type { LbConfig } from './config.js';
+import { type DrainNote, drainNote } from './drain-table.js';
 import {
   type LbAffinity,
   type LbAffinityKey,
@@ -31,6 +32,7 @@ import {
   lbSource,
   lbSourceKey,
 } from './layout.gen.js';
+import { pastTraffic } from './past-traffic.js';
 
 type MapSizes = Pick<
   LbConfig,
@@ -51,6 +53,10 @@ export interface LbMapSpecs {
   readonly affinity: MapSpec<LbAffinityKey, LbAffinity>;
   /** Service addresses this daemon has put on `lo`, so that a later one can take them off again. */
   readonly vip: MapSpec<string, number>;
+  /** Endpoints whose flows drain, so that a later daemon keeps their deadline. */
+  readonly drain: MapSpec<number, DrainNote>;
+  /** By service id: what endpoints had whose ids came free. */
+  readonly past: MapSpec<number, LbEndpointStats>;
 }
 
 /** What the plugin writes and reads. `lb_affinity` belongs to it too, but only packets use it. */
@@ -89,6 +95,8 @@ export function lbMapSpecs(sizes: MapSizes): LbMapSpecs {
       maxEntries: maxAffinities,
     },
     vip: { name: 'lb_vip', type: 'hash', key: ipAddress, value: u32, maxEntries: maxServices },
+    drain: { name: 'lb_drain', type: 'hash', value: drainNote, ...perEndpoint },
+    past: { name: 'lb_past', type: 'hash', key: u32, value: pastTraffic, maxEntries: maxServices },
   };
 }
 

@@ -73,6 +73,8 @@ function attach(existing: Rule, wanted: Rule, given: LbRequest['serviceArguments
     ...(wanted.proxyprotocolv2 === undefined ? {} : { proxyprotocolv2: true }),
     ...(wanted.allowedSources === undefined ? {} : { allowedSources: wanted.allowedSources }),
     ...(given.inactiveTimeOut ? { inactiveTimeOut: given.inactiveTimeOut } : {}),
+    ...(given.drainTimeout ? { drainTimeout: given.drainTimeout } : {}),
+    ...(given.onEndpointDown ? { onEndpointDown: given.onEndpointDown } : {}),
     ...(given.bgp ? { bgp: true } : {}),
     ...(wanted.monitor ? { monitor: true } : {}),
     ...(given.managed ? { managed: true } : {}),

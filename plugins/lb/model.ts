@@ -49,6 +49,10 @@ export interface Rule {
   readonly allowedSources?: readonly string[];
   /** Seconds. */
   readonly inactiveTimeOut: number;
+  /** Seconds the flows of endpoints go on that leave the rule; absent: as the plugin is configured. */
+  readonly drainTimeout?: number;
+  /** What becomes of the flows of an endpoint that fails; absent: as the plugin is configured. */
+  readonly onEndpointDown?: 'keep' | 'cut' | 'reset';
   readonly bgp: boolean;
   readonly monitor: boolean;
   readonly managed: boolean;
@@ -107,6 +111,12 @@ const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, 
 
 export function protocolNumber(protocol: Protocol, address: string): number {
   return protocol === 'icmp' && ipFamily(address) === 6 ? ICMPV6 : PROTOCOL_NUMBERS[protocol];
+}
+
+/** Of an IPPROTO_* number a rule may have. */
+export function protocolName(number: number): string {
+  if (number === ICMPV6) return 'icmp';
+  return Object.entries(PROTOCOL_NUMBERS).find(([, known]) => known === number)?.[0] ?? String(number);
 }
 
 export function defaultIdleSeconds(protocol: string): number {

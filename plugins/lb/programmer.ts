@@ -4,6 +4,7 @@ import type { Claim } from './claims.js';
 import { isReachable, ownAddresses, runOf, slotsOf } from './derive.js';
 import { lbError } from './errors.js';
 import { endpointFlags, serviceFlags } from './flags.js';
+import { CUT_FLAGS } from './flow-cuts.js';
 import type { LbEndpoint, LbService } from './layout.gen.js';
 import { type LbMaps, secondsToTicks } from './maps.js';
 import {
@@ -176,7 +177,7 @@ export class Programmer {
       undo.add(() => this.parts.state.forgetUnused(record));
       const entry = this.entryOf(desired, wanted, service.id, record.active);
       if (!known) checkReachable(desired, wanted, entry);
-      if (known) return { state: known, record, entry, fresh: false };
+      if (known) return { state: known, record, entry: stillCut(known.entry, entry), fresh: false };
       return { state: this.newEndpoint(service, record, entry, undo), record, entry, fresh: true };
     });
   }
@@ -292,6 +293,12 @@ export class Programmer {
 /** Idle time of established flows, and whether its end is told to both ends. */
 export function idleOf(rule: Rule): { idleTicks: number; reset: number } {
   return { idleTicks: secondsToTicks(rule.inactiveTimeOut), reset: resetsIdleFlows(rule) ? 1 : 0 };
+}
+
+/** An endpoint that is down stays marked until its flows are cut, whatever else changes. */
+export function stillCut(before: LbEndpoint, entry: LbEndpoint): LbEndpoint {
+  const isDown = entry.active === 0 && before.active === 0 && before.weight !== WEIGHT_LEFT;
+  return isDown ? { ...entry, flags: entry.flags | (before.flags & CUT_FLAGS) } : entry;
 }
 
 export function leftEntry(entry: LbEndpoint): LbEndpoint {

@@ -2,14 +2,16 @@ import type { DataPlane } from '@loxilb/sdk';
 import { Addenda } from './addenda.js';
 import { Claims } from './claims.js';
 import { ownAddresses, runOf, slotsOf } from './derive.js';
+import type { DrainTable } from './drain-table.js';
 import { lbError } from './errors.js';
-import { Few } from './few.js';
+import { CUT_FLAGS } from './flow-cuts.js';
 import type { LbEndpoint, LbService, LbServiceState, LbSlot } from './layout.gen.js';
+import { findLeftovers, retire } from './leftovers.js';
 import type { LbMaps } from './maps.js';
 import { describeRule, type Rule, type RuleEndpoint, ruleKey } from './model.js';
 import { type Pinned, type PinnedEndpoint, type PinnedService, readPinned, slotReader } from './pinned.js';
-import { deleteKeys, isHostRule, keysOf, keyText, type Place, type PlaceKey, writeKeys } from './places.js';
-import { idleOf, leftEntry, type Programmer } from './programmer.js';
+import { isHostRule, keysOf, keyText, type Place, type PlaceKey, writeKeys } from './places.js';
+import { idleOf, type Programmer, stillCut } from './programmer.js';
 import type { Retirement } from './retirement.js';
 import { sameFields } from './same-fields.js';
 import type { SlotRun } from './slot-runs.js';
@@ -23,7 +25,9 @@ export interface ReconcileParts {
   readonly retirement: Retirement;
   readonly vips: VipAddresses;
   readonly dataplane: Pick<DataPlane, 'rawBatches'>;
-  readonly watchLeaver: (endpoint: EndpointState) => void;
+  readonly drains: DrainTable;
+  /** Of an endpoint that is in no rule any more; `wasLeaving`: an earlier daemon knew. */
+  readonly resumeLeaver: (endpoint: EndpointState, wasLeaving: boolean) => void;
 }
 
 export interface ReconcileResult {
@@ -33,7 +37,7 @@ export interface ReconcileResult {
 }
 
 /** A rule on its way to being a `ServiceState`. */
-interface Draft {
+export interface Draft {
   readonly rule: Rule;
   /** Where packets are to find it. */
   readonly places: readonly Place[];
@@ -51,6 +55,7 @@ interface Draft {
  * or are watched as after a delete.
  */
 export function reconcile(rules: readonly Rule[], parts: ReconcileParts): ReconcileResult {
+  parts.drains.adopt();
   const pinned = readPinned(parts.maps, parts.dataplane);
   const claimed = new Set<number>();
   const places = divide(rules, parts.programmer);
@@ -67,8 +72,9 @@ export function reconcile(rules: readonly Rule[], parts: ReconcileParts): Reconc
   const added = addenda.add();
   writes.flush(parts.maps);
   const switched = parts.state.places.adoptFlags() ? 1 : 0;
-  const removed = retire(leftovers, parts) + addenda.prune();
-  parts.vips.reconcile(rules.flatMap(ownAddresses));
+  const retired = retire(leftovers, parts);
+  const removed = retired.changed + addenda.prune();
+  parts.vips.reconcile([...rules.flatMap(ownAddresses), ...retired.addresses]);
   return { rules: rules.length, changed: added + writes.count + switched + removed };
 }
 
@@ -161,51 +167,6 @@ function matchEndpoints(rule: Rule, pinned: readonly PinnedEndpoint[]): (PinnedE
   });
 }
 
-interface Leftovers {
-  readonly keys: readonly PlaceKey[];
-  readonly runs: readonly SlotRun[];
-  /** In service until now. Endpoint ids by service id. */
-  readonly serving: ReadonlyMap<number, readonly number[]>;
-  /** Taken out of service by an earlier daemon. */
-  readonly retired: ReadonlyMap<number, readonly number[]>;
-  /** Endpoints of services that live on without them. */
-  readonly endpoints: readonly PinnedEndpoint[];
-}
-
-/** What is in the maps and in no rule. Its ids are taken at once, so that nothing new gets them. */
-function findLeftovers(
-  pinned: Pinned,
-  drafts: readonly Draft[],
-  claimed: ReadonlySet<number>,
-  { state }: ReconcileParts,
-): Leftovers {
-  const kept = new Set(drafts.map(({ id }) => id));
-  const wantedKeys = new Set(drafts.flatMap(({ places }) => places.flatMap(keysOf)).map(keyText));
-  const stale = [...pinned.services].filter(([text]) => !wantedKeys.has(text)).map(([, service]) => service);
-  const serving = new Map<number, readonly number[]>(stale.map(({ value }) => [value.serviceId, []]));
-  const retired = new Map<number, readonly number[]>();
-  const endpoints: PinnedEndpoint[] = [];
-  for (const id of new Set([...serving.keys(), ...pinned.states.keys(), ...pinned.endpoints.keys()])) {
-    const unclaimed = (pinned.endpoints.get(id) ?? []).filter(
-      (endpoint) => !claimed.has(endpoint.id) && state.endpointIds.reserve(endpoint.id),
-    );
-    if (kept.has(id)) {
-      endpoints.push(...unclaimed);
-      serving.delete(id);
-    } else if (!state.serviceIds.reserve(id)) serving.delete(id);
-    else {
-      const section = serving.has(id) ? serving : retired;
-      section.set(id, unclaimed.map(idOf));
-    }
-  }
-  const runs = stale.map(({ value }) => runOf(value)).filter((run) => state.runs.reserve(run));
-  return { keys: stale.map(({ key }) => key), runs, serving, retired, endpoints };
-}
-
-function idOf({ id }: { readonly id: number }): number {
-  return id;
-}
-
 /** Gives the rule what it has not got yet, and notes what the maps lack. */
 function complete(
   draft: Draft,
@@ -241,14 +202,16 @@ function completeEndpoint(
   { rule, pinnedEndpoints }: Draft,
   service: ServiceState,
   writes: Writes,
-  { state, programmer }: ReconcileParts,
+  { state, programmer, retirement }: ReconcileParts,
 ): EndpointState {
   const wanted = rule.endpoints[index] as RuleEndpoint;
   const record = state.record(rule, wanted);
-  const entry = programmer.entryOf(rule, wanted, service.id, record.active);
   const pinned = pinnedEndpoints[index];
+  const fresh = programmer.entryOf(rule, wanted, service.id, record.active);
+  const entry = pinned ? stillCut(pinned.entry, fresh) : fresh;
   const id = pinned?.id ?? takeId(state.endpointIds, rule);
   if (!pinned || !sameFields(pinned.entry, entry)) writes.endpoints.push([id, entry]);
+  if ((entry.flags & CUT_FLAGS) !== 0) retirement.cut([id]);
   return { id, service, record, entry };
 }
 
@@ -274,35 +237,4 @@ function takeId(pool: LbState['serviceIds'], rule: Rule): number {
   throw lbError('LB_RULES_FULL', `the maps have no room for stored rule ${describeRule(rule)} and those after it`, {
     remedy: 'raise maxServices and maxEndpoints of the lb plugin to at least what they were',
   });
-}
-
-/** Takes leftovers out of service, and lets their ids rest until no flow carries them. Returns the entries changed. */
-function retire({ keys, runs, serving, retired, endpoints }: Leftovers, parts: ReconcileParts): number {
-  const { maps, state, retirement } = parts;
-  deleteKeys(maps, keys);
-  for (const run of runs) state.runs.retire(run);
-  const ended = [...serving.keys(), ...retired.keys()].map(
-    (id) => [id, { cursor: 0, idleTicks: 0, alive: 0, reset: 0 }] as const,
-  );
-  if (ended.length > 0) maps.serviceState.setMany(ended);
-  for (const [id, endpointIds] of serving) retirement.retireService(id, endpointIds);
-  retirement.adoptServices(retired);
-  return keys.length + ended.length + closeEndpoints(endpoints, parts);
-}
-
-function closeEndpoints(endpoints: readonly PinnedEndpoint[], parts: ReconcileParts): number {
-  const open = endpoints.filter(({ entry }) => entry.weight !== WEIGHT_LEFT);
-  if (open.length > 0) parts.maps.endpoint.setMany(open.map(({ id, entry }) => [id, leftEntry(entry)]));
-  const closed = endpoints.filter(({ entry }) => entry.weight === WEIGHT_LEFT);
-  const resting = new Set(parts.retirement.adoptEndpoints(closed.map(({ id }) => id)));
-  for (const one of [...open, ...closed.filter(({ id }) => resting.has(id))]) watch(one, parts);
-  return open.length;
-}
-
-function watch({ id, entry }: PinnedEndpoint, { state, watchLeaver }: ReconcileParts): void {
-  const service = state.byId.get(entry.serviceId);
-  if (service === undefined) return;
-  const { addr: address, port } = entry;
-  const record = { address, port, protocol: service.rule.protocol, active: true, users: new Few<EndpointState>() };
-  watchLeaver({ id, service, record, entry: leftEntry(entry) });
 }

@@ -1,25 +1,22 @@
 import { defineResource, type ResourceDefinition } from '@loxilb/sdk';
 import { command } from './command.js';
 import { deleteForms } from './deletes.js';
-import { listRules } from './list-rules.js';
-import type { LbMaps } from './maps.js';
+import { drainAsked } from './ending.js';
+import { type ListParts, listRules } from './list-rules.js';
 import { mergeRule } from './merge.js';
 import { type Rule, ruleKey } from './model.js';
 import type { LbRules } from './rules.js';
 import { type LbRequest, lbRequest } from './schema.js';
-import type { LbState } from './state.js';
 import type { RuleLimits } from './validation.js';
 
-export interface LbResourceParts {
+export interface LbResourceParts extends ListParts {
   readonly rules: LbRules;
-  readonly state: LbState;
-  readonly maps: LbMaps;
   readonly limits: RuleLimits;
   readonly reconcile: (rules: readonly Rule[]) => void;
 }
 
 export function lbResource(parts: LbResourceParts): ResourceDefinition<Rule, LbRequest> {
-  const { rules, state, maps, limits, reconcile } = parts;
+  const { rules, limits, reconcile } = parts;
   return defineResource<Rule, LbRequest>({
     kind: 'Loadbalancer',
     name: 'loadbalancer',
@@ -29,10 +26,10 @@ export function lbResource(parts: LbResourceParts): ResourceDefinition<Rule, LbR
     schema: lbRequest,
     key: ruleKey,
     merge: (request, stored) => mergeRule(request, stored, limits),
-    apply: (desired) => rules.apply(desired),
-    remove: (previous) => rules.remove(previous),
+    apply: (desired, _previous, asked) => rules.apply(desired, drainAsked(asked)),
+    remove: (previous, asked) => rules.remove(previous, drainAsked(asked)),
     reconcile,
-    status: (desired) => listRules(desired, state, maps),
+    status: (desired) => listRules(desired, parts),
     deletes: deleteForms,
     command,
   });

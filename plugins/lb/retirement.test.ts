@@ -88,26 +88,14 @@ describe('an endpoint that left its rule', () => {
 
 describe('a purge that fails', () => {
   it('is tried again with the next pass', async () => {
-    const { Retirement } = await import('./retirement.js');
-    const freed: number[] = [];
-    let fails = true;
-    const purgeServices = async (): Promise<void> => {
-      if (fails) throw new Error('walk failed');
-    };
-    const warnings: unknown[] = [];
-    const log = { debug() {}, info() {}, error() {}, warn: (...given: unknown[]) => void warnings.push(given) };
-    const retirement = new Retirement(
-      world.maps,
-      { purgeServices },
-      ({ services }) => void freed.push(...services),
-      log,
-    );
-    retirement.retireService(1, [1, 2]);
+    world.post(body());
+    world.failPass = true;
+    world.remove(firstKey(world));
     await settle();
-    expect([freed, warnings.length]).toEqual([[], 1]);
-    fails = false;
-    retirement.onPass();
+    expect([world.state.serviceIds.inUse, world.warnings.length]).toEqual([1, 1]);
+    world.failPass = false;
+    world.retirement.onPass();
     await settle();
-    expect([freed, retirement.pending]).toEqual([[1], 0]);
+    expect([world.state.serviceIds.inUse, world.retirement.pending]).toEqual([0, 0]);
   });
 });

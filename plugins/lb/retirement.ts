@@ -1,106 +1,188 @@
 import type { Conntrack, Logger } from '@loxilb/sdk';
+import { type DrainTable, secondsNow } from './drain-table.js';
+import type { Leaving } from './ending.js';
+import { FlowCuts } from './flow-cuts.js';
 import type { LbMaps } from './maps.js';
+import { type FreedIds, GRACE_MS, RetiredIds, type RetiredService, type TrafficKeeper } from './retired-ids.js';
 
 /** Deletes that come close together are purged together. */
 const COALESCE_MS = 10;
-/** A packet that chose an endpoint just before it left needs this long at most to show in the flow counts. */
-const GRACE_MS = 100;
-/** Services whose ids are given free between two turns of the event loop. */
-const CHUNK = 256;
+/** A longer timer is set anew when it has run out. */
+const LONGEST_TIMER_MS = 3_600_000;
 
-interface RetiredService {
-  readonly endpointIds: readonly number[];
-  readonly since: number;
-  flows: 'running' | 'ending' | 'ended';
-}
-
-interface RetiredEndpoint {
-  readonly since: number;
-  readonly freed: () => void;
-}
-
-export interface FreedIds {
-  readonly services: readonly number[];
-  readonly endpoints: readonly number[];
+export interface RetirementParts {
+  readonly maps: Pick<LbMaps, 'flows' | 'endpoint' | 'serviceState'>;
+  readonly conntrack: Pick<Conntrack, 'purgeServices' | 'cutEndpoints'>;
+  readonly drains: DrainTable;
+  readonly traffic: TrafficKeeper;
+  readonly log: Logger;
+  readonly onFree: (ids: FreedIds) => void;
 }
 
 /**
- * Ids nobody chooses any more but flows may still carry. Flows of a deleted service are ended by the conntrack plugin;
- * flows of an endpoint that left its rule run on. An id is free when no live flow is counted for it; until then nobody
- * else gets it, so old flows never count for, or go with, something new.
+ * Ids nobody chooses any more but flows may still carry. Flows of what left are cut at once, or drain: they go on until
+ * they end, or until a deadline, when they are cut. Cutting is the conntrack plugin's. An id is free when no live flow is
+ * counted for it; until then nobody else gets it, so old flows never count for, or go with, something new.
  */
 export class Retirement {
-  private readonly services = new Map<number, RetiredService>();
-  private readonly endpoints = new Map<number, RetiredEndpoint>();
+  private readonly ids: RetiredIds;
+  private readonly cuts: FlowCuts;
   private readonly toPurge = new Set<number>();
   private timer: NodeJS.Timeout | undefined;
+  private deadline: NodeJS.Timeout | undefined;
   private working = false;
   private stopped = false;
 
-  constructor(
-    private readonly maps: Pick<LbMaps, 'flows' | 'stats' | 'endpoint' | 'serviceState'>,
-    private readonly conntrack: Pick<Conntrack, 'purgeServices'>,
-    private readonly onFree: (ids: FreedIds) => void,
-    private readonly log: Logger,
-    private readonly now: () => number = Date.now,
-  ) {}
-
-  /** Endpoint ids of the service that are quarantined already belong in the list as well. */
-  retireService(id: number, endpointIds: readonly number[]): void {
-    for (const endpoint of endpointIds) this.endpoints.delete(endpoint);
-    this.services.set(id, { endpointIds, since: this.now(), flows: 'running' });
-    this.toPurge.add(id);
-    this.schedule(COALESCE_MS);
-  }
-
-  retireEndpoint(id: number, freed: () => void): void {
-    this.endpoints.set(id, { since: this.now(), freed });
-    this.schedule(GRACE_MS);
+  constructor(private readonly parts: RetirementParts) {
+    this.ids = new RetiredIds(parts);
+    this.cuts = new FlowCuts(parts.maps, parts.conntrack);
   }
 
   /**
-   * Takes over what an earlier daemon had deleted: ids without flows are free at once, the others rest. Endpoint ids by
-   * service id.
+   * Endpoint ids of the service that are quarantined already belong in the list as well. `over` is called when its flows
+   * have drained.
    */
-  adoptServices(services: ReadonlyMap<number, readonly number[]>): void {
+  retireService(id: number, endpointIds: readonly number[], leaving: Leaving, over: () => void = () => {}): void {
+    for (const endpoint of endpointIds) this.ids.endpoints.delete(endpoint);
+    const { drainSeconds, reset } = leaving;
+    const flows = drainSeconds > 0 ? 'draining' : reset ? 'cutting' : 'running';
+    this.ids.services.set(id, { endpointIds, since: Date.now(), flows, reset, over });
+    if (flows === 'draining') {
+      this.drain(endpointIds, leaving);
+      return;
+    }
+    this.parts.drains.end(endpointIds);
+    if (flows === 'cutting') this.cuts.add(endpointIds);
+    else this.toPurge.add(id);
+    this.schedule(COALESCE_MS);
+  }
+
+  retireEndpoint(id: number, serviceId: number, leaving: Leaving, freed: () => void): void {
+    const { drainSeconds, reset } = leaving;
+    const flows = drainSeconds > 0 ? 'draining' : 'cutting';
+    this.ids.endpoints.set(id, { serviceId, since: Date.now(), flows, reset, freed });
+    if (flows === 'draining') this.drain([id], leaving);
+    else this.cut([id]);
+  }
+
+  /** Ends the flows of endpoints whose entries are flagged so. */
+  cut(ids: readonly number[]): void {
+    this.cuts.add(ids);
+    this.schedule(COALESCE_MS);
+  }
+
+  /** The endpoint is back in its rule, or in service. */
+  reclaimEndpoint(id: number): void {
+    this.ids.endpoints.delete(id);
+    this.cuts.delete(id);
+    this.parts.drains.end([id]);
+  }
+
+  /** Takes over a service whose flows drained, or were being cut, when an earlier daemon ended. */
+  resumeService(id: number, endpointIds: readonly number[], reset: boolean, over: () => void): void {
+    const isDraining = endpointIds.some((endpoint) => this.parts.drains.get(endpoint));
+    const flows = isDraining ? 'draining' : 'cutting';
+    this.ids.services.set(id, { endpointIds, since: Date.now(), flows, reset, over });
+    if (!isDraining) this.cuts.add(endpointIds);
+    this.resumed();
+  }
+
+  /** The same for an endpoint whose service is there. */
+  resumeEndpoint(id: number, serviceId: number, reset: boolean, freed: () => void): void {
+    const flows = this.parts.drains.get(id) ? 'draining' : 'cutting';
+    this.ids.endpoints.set(id, { serviceId, since: Date.now(), flows, reset, freed });
+    if (flows === 'cutting') this.cuts.add([id]);
+    this.resumed();
+  }
+
+  /**
+   * Takes over what an earlier daemon had deleted and not drained: ids without flows are free at once, the others rest.
+   * Endpoint ids by service id.
+   */
+  adoptServices(services: ReadonlyMap<number, readonly number[]>, leaving: Leaving): void {
     const idle: number[] = [];
     for (const [id, endpointIds] of services) {
-      if (endpointIds.some((endpoint) => !this.isIdle(endpoint))) this.retireService(id, endpointIds);
-      else idle.push(id);
+      if (endpointIds.every((endpoint) => this.ids.isIdle(endpoint))) idle.push(id);
+      else this.retireService(id, endpointIds, leaving);
     }
-    if (idle.length > 0)
-      this.free(
-        idle,
-        idle.flatMap((id) => services.get(id) ?? []),
-      );
+    if (idle.length === 0) return;
+    this.ids.free(
+      idle,
+      idle.flatMap((id) => services.get(id) ?? []),
+      () => undefined,
+    );
   }
 
-  /** The same for endpoints that had left rules which are still there. Returns those that rest. */
-  adoptEndpoints(ids: readonly number[]): number[] {
-    const idle = new Set(ids.filter((id) => this.isIdle(id)));
-    if (idle.size > 0) this.free([], [...idle]);
-    return ids.filter((id) => !idle.has(id));
-  }
-
-  /** The endpoint is back in its rule. */
-  reclaimEndpoint(id: number): void {
-    this.endpoints.delete(id);
+  /** The same for endpoints that had left rules which are still there, with their service. Returns those that rest. */
+  adoptEndpoints(serviceOf: ReadonlyMap<number, number>): number[] {
+    const all = [...serviceOf.keys()];
+    const idle = new Set(all.filter((id) => this.ids.isIdle(id)));
+    if (idle.size > 0) this.ids.free([], [...idle], (id) => serviceOf.get(id));
+    return all.filter((id) => !idle.has(id));
   }
 
   get pending(): number {
-    return this.services.size + this.endpoints.size;
+    return this.ids.services.size + this.ids.endpoints.size;
   }
 
   /** After a pass of the conntrack plugin the flow counts are fresh. */
   onPass(): void {
-    for (const [id, service] of this.services) if (service.flows === 'running') this.toPurge.add(id);
-    if (this.pending > 0) this.schedule(0);
+    for (const [id, { flows, endpointIds }] of this.ids.services) {
+      if (flows === 'running') this.toPurge.add(id);
+      if (flows === 'cutting') this.cuts.add(endpointIds);
+    }
+    for (const [id, { flows }] of this.ids.endpoints) {
+      if (flows === 'cutting' && !this.ids.isIdle(id)) this.cuts.add([id]);
+    }
+    if (this.pending > 0 || this.cuts.isWaiting) this.schedule(0);
   }
 
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
+    clearTimeout(this.deadline);
     this.timer = undefined;
+  }
+
+  private drain(ids: readonly number[], { drainSeconds, reset, note }: Leaving): void {
+    this.parts.drains.begin(ids, { ...note, until: secondsNow() + drainSeconds, reset: reset ? 1 : 0 });
+    this.resumed();
+  }
+
+  private resumed(): void {
+    this.watchDeadlines();
+    this.schedule(GRACE_MS);
+  }
+
+  private watchDeadlines(): void {
+    clearTimeout(this.deadline);
+    const { next } = this.parts.drains;
+    if (next === undefined || this.stopped) return;
+    const delay = Math.min(Math.max(0, next * 1000 - Date.now()), LONGEST_TIMER_MS);
+    this.deadline = setTimeout(() => {
+      this.expireDrains();
+      this.watchDeadlines();
+    }, delay).unref();
+  }
+
+  /** From draining to cutting, for those whose time is over. */
+  private expireDrains(): void {
+    const { drains } = this.parts;
+    const due = new Set(drains.due(Date.now() / 1000));
+    if (due.size === 0) return;
+    drains.end([...due]);
+    for (const id of due) {
+      const endpoint = this.ids.endpoints.get(id);
+      if (endpoint === undefined) continue;
+      endpoint.flows = 'cutting';
+      this.cuts.add([id]);
+    }
+    for (const service of this.ids.services.values()) {
+      if (service.flows !== 'draining' || !service.endpointIds.some((id) => due.has(id))) continue;
+      service.flows = 'cutting';
+      this.cuts.add(service.endpointIds);
+    }
+    this.schedule(0);
   }
 
   private schedule(delayMs: number): void {
@@ -108,24 +190,43 @@ export class Retirement {
     this.timer = setTimeout(() => {
       this.timer = undefined;
       void this.work();
-    }, delayMs);
-    this.timer.unref();
+    }, delayMs).unref();
   }
 
   private async work(): Promise<void> {
     if (this.working) return this.schedule(COALESCE_MS);
     this.working = true;
     try {
+      await this.cutFlows();
+      for (const drained of this.ids.drained(Date.now())) this.kill(...drained);
       await this.purge();
-      const waiting = await this.sweep();
+      const waiting = await this.ids.sweep(Date.now(), () => this.stopped);
       if (waiting) this.schedule(GRACE_MS);
     } catch (error) {
       // Nothing is lost: the ids stay quarantined and the next pass tries again.
-      this.log.warn({ err: error }, 'ids of deleted services could not be given free yet');
+      this.parts.log.warn({ err: error }, 'flows of what was deleted could not be ended yet');
     } finally {
       this.working = false;
     }
     if (this.toPurge.size > 0) this.schedule(COALESCE_MS);
+  }
+
+  private async cutFlows(): Promise<void> {
+    if (!this.cuts.isWaiting) return;
+    const marks = new Map<number, boolean>();
+    for (const [id, { flows, reset }] of this.ids.endpoints) if (flows === 'cutting') marks.set(id, reset);
+    const services = [...this.ids.services].filter(([, { flows }]) => flows === 'cutting');
+    for (const [, { endpointIds, reset }] of services) for (const id of endpointIds) marks.set(id, reset);
+    await this.cuts.run(marks);
+    for (const [id, service] of services) this.kill(id, service);
+  }
+
+  /** What still runs ends with the service, without a word. */
+  private kill(id: number, service: RetiredService): void {
+    this.parts.maps.serviceState.set(id, { cursor: 0, idleTicks: 0, alive: 0, reset: 0 });
+    service.flows = 'running';
+    this.toPurge.add(id);
+    service.over();
   }
 
   private async purge(): Promise<void> {
@@ -134,7 +235,7 @@ export class Retirement {
     this.toPurge.clear();
     this.mark(ids, 'ending');
     try {
-      await this.conntrack.purgeServices(ids);
+      await this.parts.conntrack.purgeServices(ids);
       this.mark(ids, 'ended');
     } catch (error) {
       this.mark(ids, 'running');
@@ -144,71 +245,8 @@ export class Retirement {
 
   private mark(ids: readonly number[], flows: RetiredService['flows']): void {
     for (const id of ids) {
-      const service = this.services.get(id);
+      const service = this.ids.services.get(id);
       if (service) service.flows = flows;
     }
-  }
-
-  /** Tells whether some were too young to be looked at. */
-  private async sweep(): Promise<boolean> {
-    const before = this.now() - GRACE_MS;
-    let waiting = false;
-    let chunk: number[] = [];
-    for (const [id, service] of this.services) {
-      if (service.flows !== 'ended') continue;
-      if (service.since > before) waiting = true;
-      else if (service.endpointIds.every((endpoint) => this.isIdle(endpoint))) chunk.push(id);
-      if (chunk.length < CHUNK) continue;
-      this.freeServices(chunk);
-      chunk = [];
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.stopped) return false;
-    }
-    this.freeServices(chunk);
-    return this.sweepEndpoints(before) || waiting;
-  }
-
-  private sweepEndpoints(before: number): boolean {
-    let waiting = false;
-    const idle: number[] = [];
-    for (const [id, endpoint] of this.endpoints) {
-      if (endpoint.since > before) waiting = true;
-      else if (this.isIdle(id)) idle.push(id);
-    }
-    if (idle.length > 0) {
-      this.free([], idle);
-      for (const id of idle) {
-        this.endpoints.get(id)?.freed();
-        this.endpoints.delete(id);
-      }
-    }
-    return waiting;
-  }
-
-  private freeServices(ids: readonly number[]): void {
-    if (ids.length === 0) return;
-    this.free(
-      ids,
-      ids.flatMap((id) => this.services.get(id)?.endpointIds ?? []),
-    );
-    for (const id of ids) this.services.delete(id);
-  }
-
-  private free(services: readonly number[], endpoints: readonly number[]): void {
-    if (endpoints.length > 0) this.clearEndpoints(endpoints);
-    if (services.length > 0) this.maps.serviceState.deleteMany(services);
-    this.onFree({ services, endpoints });
-  }
-
-  /** The endpoint's entry goes last: while it is there, a new daemon knows that the id is not clean. */
-  private clearEndpoints(ids: readonly number[]): void {
-    this.maps.stats.deleteMany(ids);
-    this.maps.flows.deleteMany(ids);
-    this.maps.endpoint.deleteMany(ids);
-  }
-
-  private isIdle(id: number): boolean {
-    const flows = this.maps.flows.get(id);
-    return flows === undefined || (flows.active === 0 && flows.pending === 0);
   }
 }

@@ -173,14 +173,14 @@ describe('a failed write', () => {
     for (const change of changes) {
       for (let write = 1; write < 20; write++) {
         const before = [snapshot(world), world.network.addresses()];
-        const listed = listRules([...world.stored.values()], world.state, world.maps);
+        const listed = listRules([...world.stored.values()], world);
         world.failWrite = write;
         try {
           change();
         } catch {
           world.failWrite = undefined;
           expect([snapshot(world), world.network.addresses()]).toEqual(before);
-          expect(listRules([...world.stored.values()], world.state, world.maps)).toEqual(listed);
+          expect(listRules([...world.stored.values()], world)).toEqual(listed);
           checkProgrammed(world);
           continue;
         }
@@ -210,7 +210,7 @@ describe('health', () => {
   it('takes an endpoint out of all rules that use it, and back', () => {
     expect(world.rules.setEndpointActive('10.0.0.1', 'tcp', 8080, false)).toBe(true);
     expect(slotsSeen(world)).toEqual(['10.0.0.2']);
-    expect(listRules([...world.stored.values()], world.state, world.maps)).toMatchObject([
+    expect(listRules([...world.stored.values()], world)).toMatchObject([
       { endpoints: [{ state: 'inactive' }, { state: 'active' }] },
       { endpoints: [{ state: 'inactive' }, { state: 'active' }] },
       { endpoints: [{ state: 'active' }, { state: 'active' }] },
@@ -260,13 +260,16 @@ describe('GET', () => {
   it('shows what clients know, members that are zero left out', () => {
     world.post(body({ externalIP: '192.168.1.9' }));
     world.maps.stats.set(idOf('10.0.0.2'), { packets: 3n, bytes: 180n, flows: 1n });
-    expect(listRules([...world.stored.values()], world.state, world.maps)).toEqual([
+    const idle = { packets: 0, bytes: 0, connections: 0, current: 0 };
+    const stats = { packets: 3, bytes: 180, connections: 1, current: 0 };
+    expect(listRules([...world.stored.values()], world)).toEqual([
       {
         allowedSources: null,
         endpoints: [
-          { counter: '0:0', endpointIP: '10.0.0.1', state: 'active', targetPort: 8080, weight: 1 },
-          { counter: '3:180', endpointIP: '10.0.0.2', state: 'active', targetPort: 8080, weight: 1 },
+          { counter: '0:0', endpointIP: '10.0.0.1', state: 'active', targetPort: 8080, weight: 1, stats: idle },
+          { counter: '3:180', endpointIP: '10.0.0.2', state: 'active', targetPort: 8080, weight: 1, stats },
         ],
+        stats,
         secondaryIPs: null,
         serviceArguments: { externalIP: '192.168.1.9', inactiveTimeOut: 240, port: 80, protocol: 'tcp' },
       },
@@ -287,7 +290,7 @@ describe('GET', () => {
     world.post(
       body({ ...service, probetype: 'tcp', probeport: 80, probereq: 'x', probeRetries: 3, privateIP: '10.1.1.1' }),
     );
-    const [listed] = listRules([...world.stored.values()], world.state, world.maps) as [{ serviceArguments: unknown }];
+    const [listed] = listRules([...world.stored.values()], world) as [{ serviceArguments: unknown }];
     expect(listed.serviceArguments).toEqual({
       externalIP: '20.20.20.1',
       port: 80,

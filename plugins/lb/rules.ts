@@ -1,12 +1,16 @@
 import type { Logger } from '@loxilb/sdk';
 import type { AddressBook } from './addresses.js';
 import { isReachable, ownAddresses, runOf } from './derive.js';
+import type { DrainTable } from './drain-table.js';
+import { downAction, type EndingDefaults, type Leaving, leavingOf } from './ending.js';
 import { lbError } from './errors.js';
+import { CUT_FLAGS, cutFlags } from './flow-cuts.js';
 import type { LbEndpoint } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
 import { describeRule, endpointKey, isProgrammed, type Rule, ruleKey } from './model.js';
-import type { Programmer } from './programmer.js';
-import type { FreedIds, Retirement } from './retirement.js';
+import { leftEntry, type Programmer } from './programmer.js';
+import type { FreedIds } from './retired-ids.js';
+import type { Retirement } from './retirement.js';
 import { type EndpointState, type LbState, NO_VALUE, type ServiceState } from './state.js';
 import { Undo } from './undo.js';
 import type { VipAddresses } from './vip-addresses.js';
@@ -17,7 +21,9 @@ export interface LbRulesParts {
   readonly book: AddressBook;
   readonly vips: VipAddresses;
   readonly retirement: Retirement;
+  readonly drains: DrainTable;
   readonly programmer: Programmer;
+  readonly endings: EndingDefaults;
   readonly log: Logger;
 }
 
@@ -25,8 +31,11 @@ export interface LbRulesParts {
 export class LbRules {
   constructor(private readonly parts: LbRulesParts) {}
 
-  /** Succeeds completely, or throws a coded error and has changed nothing. */
-  apply(desired: Rule): void {
+  /**
+   * Succeeds completely, or throws a coded error and has changed nothing. `drainSeconds` is for the flows of endpoints
+   * that leave, where the request says so itself.
+   */
+  apply(desired: Rule, drainSeconds?: number): void {
     if (!isProgrammed(desired)) return;
     const { state, programmer } = this.parts;
     const key = ruleKey(desired);
@@ -34,7 +43,7 @@ export class LbRules {
     const service = existing ?? this.newService(desired);
     try {
       const left = programmer.program(service, desired, existing === undefined);
-      this.settleEndpoints(service, left);
+      this.settleEndpoints(service, left, leavingOf(desired, this.parts.endings, drainSeconds));
     } catch (error) {
       if (existing === undefined) state.serviceIds.release(service.id);
       throw error;
@@ -44,16 +53,17 @@ export class LbRules {
     this.refreshHosts();
   }
 
-  /** New connections are refused at once; flows that run are ended off the event loop. */
-  remove(rule: Rule): void {
-    const { state, maps, vips, retirement, programmer } = this.parts;
+  /** New connections are refused at once; flows that run drain, or are ended off the event loop. */
+  remove(rule: Rule, drainSeconds?: number): void {
+    const { state, vips, retirement, programmer, endings } = this.parts;
     const key = ruleKey(rule);
     const service = state.services.get(key);
     if (service === undefined) return;
+    const leaving = leavingOf(service.rule, endings, drainSeconds);
     const undo = new Undo();
     try {
       programmer.withdraw(service, undo);
-      maps.serviceState.set(service.id, { cursor: 0, idleTicks: service.idleTicks, alive: 0, reset: 0 });
+      this.close(service, leaving);
     } catch (error) {
       undo.run();
       throw error;
@@ -62,27 +72,52 @@ export class LbRules {
     state.byId.delete(service.id);
     state.runs.retire(runOf(service.value));
     for (const endpoint of service.endpoints) state.left(endpoint);
-    retirement.retireService(
-      service.id,
-      [...service.endpoints, ...(service.leaving?.values() ?? [])].map(({ id }) => id),
-    );
-    for (const address of ownAddresses(service.rule)) vips.release(address);
+    const releaseAddresses = () => {
+      for (const address of ownAddresses(service.rule)) vips.release(address);
+    };
+    retirement.retireService(service.id, everyEndpoint(service).map(idOf), leaving, () => {
+      if (leaving.drainSeconds > 0) releaseAddresses();
+    });
+    // Clients that still talk to the address ask for its MAC address.
+    if (leaving.drainSeconds === 0) releaseAddresses();
     this.refreshHosts();
   }
 
-  /** Flips an endpoint for every rule that uses it. False when no rule does. */
+  /** A service whose flows are to go on, or to be told, lives a little longer than its rule. */
+  private close(service: ServiceState, { drainSeconds, reset }: Leaving): void {
+    const { maps } = this.parts;
+    if (drainSeconds > 0) {
+      maps.endpoint.setMany(everyEndpoint(service).map(({ id, entry }) => [id, leftEntry(entry)]));
+    } else if (!reset) {
+      maps.serviceState.set(service.id, { cursor: 0, idleTicks: service.idleTicks, alive: 0, reset: 0 });
+    }
+  }
+
+  /**
+   * Flips an endpoint for every rule that uses it. False when no rule does. Flows of one that goes down end as its rule
+   * wants it.
+   */
   setEndpointActive(address: string, protocol: string, port: number, active: boolean): boolean {
-    const { state, maps, programmer } = this.parts;
+    const { state, maps, programmer, retirement } = this.parts;
     const record = state.findRecord(address, protocol, port);
     if (record === undefined) return false;
     if (record.active === active) return true;
     const users = record.users.toArray();
-    const entries = users.map((endpoint) => ({ endpoint, entry: { ...endpoint.entry, active: active ? 1 : 0 } }));
+    const entries = users.map((endpoint) => ({ endpoint, entry: this.flipped(endpoint, active) }));
     maps.endpoint.setMany(entries.map(({ endpoint, entry }) => [endpoint.id, entry]));
     for (const { endpoint, entry } of entries) endpoint.entry = entry;
     programmer.rebuildSlots(users.map(({ service }) => service));
     record.active = active;
+    if (active) for (const { id } of users) retirement.reclaimEndpoint(id);
+    else retirement.cut(users.filter(({ entry }) => (entry.flags & CUT_FLAGS) !== 0).map(idOf));
     return true;
+  }
+
+  private flipped({ entry, service }: EndpointState, active: boolean): LbEndpoint {
+    const flags = entry.flags & ~CUT_FLAGS;
+    if (active) return { ...entry, active: 1, flags };
+    const action = downAction(service.rule, this.parts.endings);
+    return { ...entry, active: 0, flags: action === 'keep' ? flags : flags | cutFlags(action === 'reset') };
   }
 
   /**
@@ -152,22 +187,42 @@ export class LbRules {
   }
 
   /** Endpoints that came (back) have their rule again, those that left are watched until their flows have ended. */
-  private settleEndpoints(service: ServiceState, left: readonly EndpointState[]): void {
+  private settleEndpoints(service: ServiceState, left: readonly EndpointState[], leaving: Leaving): void {
     const { state, retirement } = this.parts;
     for (const endpoint of service.endpoints) {
       state.joined(endpoint);
       if (service.leaving?.delete(endpointKeyOf(endpoint))) retirement.reclaimEndpoint(endpoint.id);
     }
-    for (const endpoint of left) this.watchLeaver(endpoint);
+    for (const endpoint of left) retirement.retireEndpoint(endpoint.id, service.id, leaving, this.leave(endpoint));
   }
 
-  watchLeaver(endpoint: EndpointState): void {
+  /** At start: an endpoint an earlier daemon had taken out of its rule, or the rule has lost since. */
+  resumeLeaver(endpoint: EndpointState, wasLeaving: boolean): void {
+    const { retirement, drains, endings } = this.parts;
+    const { id, service, entry } = endpoint;
+    const leaving = leavingOf(service.rule, endings);
+    const freed = this.leave(endpoint);
+    const isReset = drains.get(id)?.reset === 1 || (entry.flags & CUT_FLAGS) === CUT_FLAGS || leaving.reset;
+    if (wasLeaving) retirement.resumeEndpoint(id, service.id, isReset, freed);
+    else retirement.retireEndpoint(id, service.id, leaving, freed);
+  }
+
+  /** Returns what is to be done when no flow of it is left. */
+  private leave(endpoint: EndpointState): () => void {
     const { service } = endpoint;
     const key = endpointKeyOf(endpoint);
     service.leaving ??= new Map();
     service.leaving.set(key, endpoint);
-    this.parts.retirement.retireEndpoint(endpoint.id, () => service.leaving?.delete(key));
+    return () => service.leaving?.delete(key);
   }
+}
+
+function everyEndpoint({ endpoints, leaving }: ServiceState): EndpointState[] {
+  return [...endpoints, ...(leaving?.values() ?? [])];
+}
+
+function idOf({ id }: { readonly id: number }): number {
+  return id;
 }
 
 function endpointKeyOf({ entry, record }: EndpointState): string {

@@ -38,6 +38,16 @@ const serviceArguments = z.object({
       'Idle time of a session in seconds, at most 86400; 0: 240 for tcp and sctp, else 20. Any other value than that ' +
         'ends tcp sessions with a reset to both ends',
     ),
+  drainTimeout: int32
+    .optional()
+    .describe(
+      'Seconds the flows of endpoints go on that leave the rule, by this request or a later one, at most 86400; with ' +
+        'oper 2 by this request only',
+    ),
+  onEndpointDown: z
+    .enum(['keep', 'cut', 'reset'])
+    .optional()
+    .describe('Flows of an endpoint that fails: keep, cut, or cut with a reset to both ends'),
   block: uint32.optional().describe('Firewall mark that separates services of one address and port'),
   name: z.string().optional().describe('Free name; `a:b` makes b the HA instance'),
   host: z.string().optional().describe('Host or URL path of an L7 rule'),
@@ -54,7 +64,7 @@ const endpoint = z.object({
     .optional()
     .describe('Last of a span of ports that begins with targetPort; the same as one entry per port'),
   weight: z.int().describe('Share of new flows for sel 2, 1 and 3; 0..255, 0 takes no new flows'),
-  state: z.string().optional().describe('Output only: active or inactive'),
+  state: z.string().optional().describe('Output only: active, inactive or draining'),
   counter: z.string().optional().describe('Output only: packets:bytes'),
 });
 

@@ -3,6 +3,7 @@
  * this release cannot do is refused after all that, so that a malformed request gets the answer it always got.
  */
 import { canonicalIp, ipFamily, isIpAddress } from '@loxilb/sdk';
+import { checkDrainTime } from './ending.js';
 import { checkEndpointCount, checkEndpoints } from './endpoint-checks.js';
 import { lbError, notSupported } from './errors.js';
 import {
@@ -44,6 +45,7 @@ export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
     ? checkAddress(service.privateIP, 'LB_PRIVATE_IP_MALFORMED', 'privateIP')
     : undefined;
   const idleSeconds = checkIdleTime(service);
+  if (service.drainTimeout !== undefined) checkDrainTime(service.drainTimeout, 'serviceArguments.drainTimeout');
   const probe = checkProbe(service);
   checkEndpointCount(request, limits.maxEndpointsPerRule);
   const protocol = checkProtocol(service);
@@ -74,6 +76,8 @@ export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
     ...(secondaryIPs.length > 0 ? { secondaryIPs } : {}),
     ...(allowedSources.length > 0 ? { allowedSources } : {}),
     inactiveTimeOut: idleSeconds || defaultIdleSeconds(protocol),
+    ...(service.drainTimeout === undefined ? {} : { drainTimeout: service.drainTimeout }),
+    ...(service.onEndpointDown === undefined ? {} : { onEndpointDown: service.onEndpointDown }),
     bgp: service.bgp ?? false,
     monitor: (service.monitor ?? false) || (probe !== undefined && probe.type !== 'none'),
     managed: service.managed ?? false,

@@ -142,6 +142,8 @@ export interface DirectoryEndpoint {
   readonly monitored: boolean;
   /** Rules that use it. */
   readonly rules: number;
+  /** No rule uses it any more, but live flows of one may go on until `until`, in seconds of Unix time. */
+  readonly draining?: { readonly flows: number; readonly until: number };
 }
 
 export const ENDPOINT_DIRECTORY = token<EndpointDirectory>('lb.endpoint-directory');

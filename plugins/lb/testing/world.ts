@@ -2,6 +2,7 @@ import { ipFamily, type Logger, type NetworkAddress } from '@loxilb/sdk';
 import { createFakeNetwork, type FakeNetwork, MemorySlice } from '@loxilb/sdk/testing';
 import { lbConfig } from '../config.js';
 import { createRules, type LbParts } from '../create-rules.js';
+import { drainAsked } from '../ending.js';
 import { type LbMaps, lbMapSpecs } from '../maps.js';
 import { mergeRule } from '../merge.js';
 import { type Rule, ruleKey } from '../model.js';
@@ -13,6 +14,10 @@ export interface World extends LbParts {
   readonly maps: Slices;
   /** The n-th map write from now on fails, 1 is the next. Undefined: none does. */
   failWrite: number | undefined;
+  /** Passes of the conntrack plugin fail. */
+  failPass: boolean;
+  /** What was logged as warnings. */
+  readonly warnings: readonly unknown[];
   /** Map operations so far; a batch is one. */
   operations(): number;
   readonly network: FakeNetwork;
@@ -20,11 +25,13 @@ export interface World extends LbParts {
   readonly refused: Set<string>;
   /** Ids of each purge. */
   readonly purged: number[][];
+  /** Ids of each cut. */
+  readonly cuts: number[][];
   /** What the core's store would hold. */
   readonly stored: Map<string, Rule>;
   /** POST: schema, merge, apply, store. */
   post(body: unknown): void;
-  remove(key: string): void;
+  remove(key: string, drainSeconds?: number): void;
   /** The daemon is gone and comes back over the same maps. */
   restart(): World;
 }
@@ -44,6 +51,8 @@ function createSlices(specs: ReturnType<typeof lbMapSpecs>, beforeWrite: () => v
     flows: new MemorySlice(specs.flows, new Map(), beforeWrite),
     stats: new MemorySlice(specs.stats, new Map(), beforeWrite),
     vip: new MemorySlice(specs.vip, new Map(), beforeWrite),
+    drain: new MemorySlice(specs.drain, new Map(), beforeWrite),
+    past: new MemorySlice(specs.past, new Map(), beforeWrite),
   } satisfies LbMaps;
 }
 
@@ -80,12 +89,16 @@ interface WorldOptions {
   readonly maxSlots?: number;
   readonly maxEndpointsPerRule?: number;
   readonly vipAddresses?: 'lo' | 'off';
+  readonly onEndpointDown?: 'keep' | 'cut' | 'reset';
+  readonly drainTimeout?: number;
 }
 
 /** Everything of the plugin over maps in memory. */
 export function createWorld(options: WorldOptions = {}): World {
   const config = lbConfig.parse({ maxServices: 64, maxEndpoints: 256, maxSlots: 16_384, ...options });
-  const fault: { write: number | undefined } = { write: undefined };
+  const fault: { write: number | undefined; pass: boolean } = { write: undefined, pass: false };
+  const warnings: unknown[] = [];
+  const log: Logger = { ...silent, warn: (...given) => void warnings.push(given) };
   const maps = createSlices(lbMapSpecs(config), () => {
     if (fault.write === undefined || --fault.write > 0) return;
     fault.write = undefined;
@@ -94,11 +107,16 @@ export function createWorld(options: WorldOptions = {}): World {
   const refused = new Set<string>();
   const network = createNetwork(refused);
   const purged: number[][] = [];
+  const cuts: number[][] = [];
   const conntrack = {
     async purgeServices(ids: readonly number[]): Promise<void> {
+      if (fault.pass) throw new Error('walk failed');
       purged.push([...ids]);
     },
-    async cutEndpoints(): Promise<void> {},
+    async cutEndpoints(ids: readonly number[]): Promise<void> {
+      if (fault.pass) throw new Error('walk failed');
+      cuts.push([...ids]);
+    },
   };
   const dataplane = {
     backend: 'memory' as const,
@@ -106,7 +124,7 @@ export function createWorld(options: WorldOptions = {}): World {
       Object.values(maps).flatMap((map) => (map.spec.name === name ? [map.rawBatch()] : [])),
   };
   const start = (stored: Map<string, Rule>): World => {
-    const parts = createRules({ config, maps, network, conntrack, dataplane, log: silent });
+    const parts = createRules({ config, maps, network, conntrack, dataplane, log });
     parts.reconcile([...stored.values()]);
     return {
       ...parts,
@@ -117,26 +135,36 @@ export function createWorld(options: WorldOptions = {}): World {
       set failWrite(write) {
         fault.write = write;
       },
+      get failPass() {
+        return fault.pass;
+      },
+      set failPass(pass) {
+        fault.pass = pass;
+      },
+      warnings,
       operations: () =>
         Object.values(maps).reduce((sum, { calls }) => Object.values(calls).reduce((a, b) => a + b, sum), 0),
       network,
       refused,
       purged,
+      cuts,
       stored,
       post(body) {
-        const { key, desired } = mergeRule(lbRequest.parse(body), stored, config);
+        const request = lbRequest.parse(body);
+        const { key, desired } = mergeRule(request, stored, config);
+        const drain = drainAsked({ request });
         const previous = stored.get(key);
         if (desired) {
-          parts.rules.apply(desired);
+          parts.rules.apply(desired, drain);
           stored.set(key, desired);
         } else if (previous) {
-          parts.rules.remove(previous);
+          parts.rules.remove(previous, drain);
           stored.delete(key);
         }
       },
-      remove(key) {
+      remove(key, drainSeconds) {
         const rule = stored.get(key);
-        if (rule) parts.rules.remove(rule);
+        if (rule) parts.rules.remove(rule, drainSeconds);
         stored.delete(key);
       },
       restart() {

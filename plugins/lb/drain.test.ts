@@ -1,0 +1,318 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { endpointDirectory } from './directory.js';
+import { LbEndpointFlags } from './layout.gen.js';
+import { listRules } from './list-rules.js';
+import { WEIGHT_LEFT } from './state.js';
+import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
+
+const { LB_EP_CUT: CUT, LB_EP_RESET: RESET } = LbEndpointFlags;
+
+let world: World;
+beforeEach(() => {
+  vi.useFakeTimers();
+  world = createWorld();
+});
+afterEach(() => {
+  world.retirement.stop();
+  vi.useRealTimers();
+});
+
+const pass = async (milliseconds = 1000): Promise<void> => {
+  await vi.advanceTimersByTimeAsync(milliseconds);
+  world.retirement.onPass();
+  await vi.advanceTimersByTimeAsync(200);
+};
+const idOf = (address: string): number =>
+  [...world.maps.endpoint.entries()].find(([, entry]) => entry.addr === address)?.[0] ?? 0;
+const flagsOf = (id: number): number => world.maps.endpoint.get(id)?.flags ?? -1;
+const setFlows = (id: number, active: number): void => world.maps.flows.set(id, { active, pending: 0, recount: 0 });
+const detach = (service: Record<string, unknown>, endpoint = '10.0.0.1'): void =>
+  world.post(body({ oper: 2, ...service }, [endpoint]));
+const listed = () =>
+  listRules([...world.stored.values()], world) as {
+    endpoints: { endpointIP: string }[];
+    draining?: { endpointIP: string; state: string; stats: { current: number }; until: string }[];
+  }[];
+
+/** A rule with a flow to 10.0.0.1. */
+function withFlow(service: Record<string, unknown> = {}): number {
+  world.post(body(service));
+  const id = idOf('10.0.0.1');
+  setFlows(id, 1);
+  return id;
+}
+
+describe('an endpoint that leaves its rule', () => {
+  it('has its flows cut at once, and only its own', async () => {
+    const id = withFlow();
+    setFlows(idOf('10.0.0.2'), 1);
+    detach({});
+    await pass(20);
+    expect([...new Set(world.cuts.flat())]).toEqual([id]);
+    expect([flagsOf(id), flagsOf(idOf('10.0.0.2'))]).toEqual([CUT, 0]);
+  });
+
+  it('is cut again when a packet was just choosing it, and gives its id free then', async () => {
+    const id = withFlow();
+    detach({});
+    await pass(20);
+    const before = world.cuts.length;
+    await pass();
+    expect(world.cuts.length).toBeGreaterThan(before);
+    setFlows(id, 0);
+    await pass();
+    expect([world.state.endpointIds.inUse, world.retirement.pending]).toEqual([1, 0]);
+  });
+
+  it('has both ends told where the rule wants it', async () => {
+    const id = withFlow({ onEndpointDown: 'reset' });
+    detach({});
+    await pass(20);
+    expect(flagsOf(id)).toBe(CUT | RESET);
+  });
+
+  it('drains for as long as the request says, and is cut then', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 30 });
+    expect(slotsSeen(world)).toEqual(['10.0.0.2']);
+    await pass(28_000);
+    expect([world.cuts, flagsOf(id)]).toEqual([[], 0]);
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect([world.cuts[0], flagsOf(id)]).toEqual([[id], CUT]);
+    expect([...world.maps.drain.entries()]).toEqual([]);
+  });
+
+  it('drains as its rule says, when it is replaced without it', async () => {
+    withFlow({ drainTimeout: 30 });
+    world.post(body({ drainTimeout: 30 }, ['10.0.0.2']));
+    await pass(20_000);
+    expect(world.cuts).toEqual([]);
+    await pass(12_000);
+    expect(world.cuts).not.toEqual([]);
+  });
+
+  it('is cut at once when the request says so, whatever the rule says', async () => {
+    withFlow({ drainTimeout: 30 });
+    detach({ drainTimeout: 0 });
+    await pass(20);
+    expect(world.cuts).not.toEqual([]);
+    expect([...world.stored.values()][0]?.drainTimeout).toBe(30);
+  });
+
+  it('is free as soon as its flows have ended', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 3600 });
+    await pass();
+    expect(world.retirement.pending).toBe(1);
+    setFlows(id, 0);
+    await pass();
+    expect([world.retirement.pending, world.state.endpointIds.inUse, world.cuts]).toEqual([0, 1, []]);
+    expect([...world.maps.drain.entries()]).toEqual([]);
+  });
+
+  it('keeps its id and counters when it comes back while it drains', async () => {
+    const id = withFlow();
+    world.maps.stats.set(id, { packets: 9n, bytes: 900n, flows: 1n });
+    detach({ drainTimeout: 30 });
+    world.post(body({ oper: 1 }, ['10.0.0.1']));
+    expect(idOf('10.0.0.1')).toBe(id);
+    await pass(40_000);
+    expect([world.cuts, world.maps.stats.get(id)?.packets, flagsOf(id)]).toEqual([[], 9n, 0]);
+  });
+
+  it('is in service again when it comes back after it was marked to be cut', async () => {
+    const id = withFlow();
+    detach({});
+    await pass(20);
+    world.post(body({ oper: 1 }, ['10.0.0.1']));
+    expect([idOf('10.0.0.1'), flagsOf(id)]).toEqual([id, 0]);
+    world.cuts.length = 0;
+    await pass(5_000);
+    expect(world.cuts).toEqual([]);
+  });
+
+  it('is shown while it drains, apart from those of the rule', () => {
+    withFlow();
+    detach({ drainTimeout: 30 });
+    expect(listed()[0]?.endpoints.map(({ endpointIP }) => endpointIP)).toEqual(['10.0.0.2']);
+    expect(listed()[0]?.draining).toMatchObject([
+      { endpointIP: '10.0.0.1', targetPort: 8080, state: 'draining', counter: '0:0', stats: { current: 1 } },
+    ]);
+    expect(endpointDirectory(world).list()).toContainEqual(
+      expect.objectContaining({ address: '10.0.0.1', active: false, rules: 0, draining: expect.anything() }),
+    );
+  });
+});
+
+describe('a rule that is deleted', () => {
+  it('drains: no new flow, the rest goes on, the address stays', async () => {
+    const id = withFlow();
+    world.remove(firstKey(world), 30);
+    expect([...world.maps.service.entries()]).toEqual([]);
+    await pass(25_000);
+    expect([world.purged, world.cuts, hasAddress(world, '20.20.20.1')]).toEqual([[], [], true]);
+    expect(world.maps.serviceState.get(1)?.alive).toBe(1);
+    expect(endpointDirectory(world).list()).toMatchObject([{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);
+    await pass(6_000);
+    expect([flagsOf(id), world.maps.serviceState.get(1)?.alive, world.purged[0]]).toEqual([CUT, 0, [1]]);
+    expect(hasAddress(world, '20.20.20.1')).toBe(false);
+    setFlows(id, 0);
+    await pass();
+    expect(snapshot(world)).toEqual({});
+  });
+
+  it('is over when its flows have ended', async () => {
+    const id = withFlow();
+    world.remove(firstKey(world), 3600);
+    await pass();
+    setFlows(id, 0);
+    await pass();
+    await pass();
+    expect([world.retirement.pending, world.cuts, snapshot(world)]).toEqual([0, [], {}]);
+    expect(hasAddress(world, '20.20.20.1')).toBe(false);
+  });
+
+  it('tells both ends before it dies where it wants it', async () => {
+    const id = withFlow({ onEndpointDown: 'reset' });
+    world.remove(firstKey(world));
+    expect(world.maps.serviceState.get(1)?.alive).toBe(1);
+    await pass(20);
+    expect([flagsOf(id), world.cuts[0], world.purged[0]]).toEqual([CUT | RESET, [1, 2], [1]]);
+    expect(world.maps.serviceState.get(1)?.alive).toBe(0);
+  });
+
+  it('and made again has nothing to do with what drains', async () => {
+    const id = withFlow();
+    world.remove(firstKey(world), 30);
+    world.post(body());
+    await pass(40_000);
+    expect([hasAddress(world, '20.20.20.1'), world.maps.serviceState.get(2)?.alive]).toEqual([true, 1]);
+    expect(slotsSeen(world)).toEqual(['10.0.0.1', '10.0.0.2']);
+    expect(flagsOf(id)).toBe(CUT);
+  });
+});
+
+describe('an endpoint that fails', () => {
+  const fail = (address = '10.0.0.1') => world.rules.setEndpointActive(address, 'tcp', 8080, false);
+
+  it('keeps its flows, unless something else is asked for', async () => {
+    const id = withFlow();
+    fail();
+    await pass();
+    expect([world.cuts, flagsOf(id)]).toEqual([[], 0]);
+  });
+
+  it.each([
+    ['cut', CUT],
+    ['reset', CUT | RESET],
+  ] as const)('has its flows cut (%s) in the rules that want it', async (onEndpointDown, flags) => {
+    const id = withFlow({ onEndpointDown });
+    world.post(body({ port: 81 }, ['10.0.0.1']));
+    fail();
+    await pass();
+    expect(world.cuts).toEqual([[id]]);
+    expect([...world.maps.endpoint.entries()].map(([, entry]) => entry.flags)).toEqual([flags, 0, 0]);
+  });
+
+  it('does so by the plugin’s config', async () => {
+    world = createWorld({ onEndpointDown: 'cut' });
+    const id = withFlow();
+    fail();
+    await pass();
+    expect(world.cuts).toEqual([[id]]);
+  });
+
+  it('is not cut any more once it is in service again', async () => {
+    const id = withFlow({ onEndpointDown: 'cut' });
+    fail();
+    world.rules.setEndpointActive('10.0.0.1', 'tcp', 8080, true);
+    await pass();
+    expect([world.cuts.flat(), flagsOf(id)]).toEqual([[], 0]);
+  });
+
+  it('stays marked through an update of the rule, until it is in service again', async () => {
+    const id = withFlow({ onEndpointDown: 'cut' });
+    fail();
+    world.post(body({ onEndpointDown: 'cut', name: 'web' }));
+    await pass();
+    expect([world.cuts, flagsOf(id)]).toEqual([[[id]], CUT]);
+    world.rules.setEndpointActive('10.0.0.1', 'tcp', 8080, true);
+    expect(flagsOf(id)).toBe(0);
+  });
+
+  it('is cut by the next daemon when the pass did not come', async () => {
+    const id = withFlow({ onEndpointDown: 'reset' });
+    fail();
+    world = world.restart();
+    world.cuts.length = 0;
+    await pass();
+    expect([world.cuts, flagsOf(id)]).toEqual([[[id]], CUT | RESET]);
+  });
+});
+
+describe('a daemon that comes back', () => {
+  it('keeps the deadline of an endpoint, whenever it ended', async () => {
+    const id = withFlow({ onEndpointDown: 'reset' });
+    detach({ drainTimeout: 30 });
+    await pass(10_000);
+    world = world.restart();
+    expect(listed()[0]?.draining).toMatchObject([{ endpointIP: '10.0.0.1', stats: { current: 1 } }]);
+    await pass(15_000);
+    expect([world.cuts, world.maps.endpoint.get(id)?.weight]).toEqual([[], WEIGHT_LEFT]);
+    await pass(7_000);
+    expect([world.cuts[0], flagsOf(id)]).toEqual([[id], CUT | RESET]);
+  });
+
+  it('cuts at once what should have been cut meanwhile', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 30 });
+    world.retirement.stop();
+    vi.setSystemTime(Date.now() + 100_000);
+    world = world.restart();
+    await pass(20);
+    expect(world.cuts[0]).toEqual([id]);
+  });
+
+  it('keeps a deleted rule’s flows and address until the deadline', async () => {
+    const id = withFlow();
+    world.remove(firstKey(world), 30);
+    await pass(10_000);
+    world = world.restart();
+    await pass(10_000);
+    expect([world.maps.serviceState.get(1)?.alive, hasAddress(world, '20.20.20.1')]).toEqual([1, true]);
+    expect(endpointDirectory(world).list()).toHaveLength(2);
+    await pass(12_000);
+    expect([flagsOf(id), hasAddress(world, '20.20.20.1')]).toEqual([CUT, false]);
+    setFlows(id, 0);
+    await pass();
+    await pass();
+    expect(Object.keys(snapshot(world)).filter((key) => !key.startsWith('slot'))).toEqual([]);
+    expect(world.retirement.pending).toBe(0);
+  });
+
+  it('forgets a drain of an endpoint that is in the rule', async () => {
+    const id = withFlow();
+    const before = new Map(world.stored);
+    detach({ drainTimeout: 30 });
+    // The journal has not got it: nobody was answered.
+    world.stored.clear();
+    for (const [key, rule] of before) world.stored.set(key, rule);
+    world = world.restart();
+    await pass(40_000);
+    expect([world.cuts, idOf('10.0.0.1'), [...world.maps.drain.entries()]]).toEqual([[], id, []]);
+    expect(slotsSeen(world)).toEqual(['10.0.0.1', '10.0.0.2']);
+  });
+});
+
+describe('a cut that fails', () => {
+  it('is tried again with the next pass', async () => {
+    const id = withFlow();
+    world.failPass = true;
+    detach({});
+    await pass(20);
+    expect(world.cuts).toEqual([]);
+    world.failPass = false;
+    await pass();
+    expect(world.cuts[0]).toEqual([id]);
+  });
+});

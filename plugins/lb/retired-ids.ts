@@ -1,0 +1,128 @@
+import type { DrainTable } from './drain-table.js';
+import type { LbMaps } from './maps.js';
+
+/** A packet that chose an endpoint just before it left needs this long at most to show in the flow counts. */
+export const GRACE_MS = 100;
+/** Services whose ids are given free between two turns of the event loop. */
+const CHUNK = 256;
+
+export interface RetiredService {
+  readonly endpointIds: readonly number[];
+  readonly since: number;
+  /** While flows drain or are cut the service stays as it is; then it is dead, and what still runs ends with it. */
+  flows: 'draining' | 'cutting' | 'running' | 'ending' | 'ended';
+  readonly reset: boolean;
+  readonly over: () => void;
+}
+
+export interface RetiredEndpoint {
+  readonly serviceId: number;
+  readonly since: number;
+  flows: 'draining' | 'cutting';
+  readonly reset: boolean;
+  readonly freed: () => void;
+}
+
+export interface FreedIds {
+  readonly services: readonly number[];
+  readonly endpoints: readonly number[];
+}
+
+/** Counters of ids that come free. */
+export interface TrafficKeeper {
+  /** Endpoint ids with the service that keeps what they had, if it lives on. */
+  endpointsFreed(ids: readonly number[], serviceOf: (id: number) => number | undefined): void;
+  servicesFreed(ids: readonly number[]): void;
+}
+
+export interface RetiredIdsParts {
+  readonly maps: Pick<LbMaps, 'flows' | 'endpoint' | 'serviceState'>;
+  readonly drains: DrainTable;
+  readonly traffic: TrafficKeeper;
+  readonly onFree: (ids: FreedIds) => void;
+}
+
+/** The ids that rest, and what it takes to give one free. */
+export class RetiredIds {
+  readonly services = new Map<number, RetiredService>();
+  readonly endpoints = new Map<number, RetiredEndpoint>();
+
+  constructor(private readonly parts: RetiredIdsParts) {}
+
+  isIdle(id: number): boolean {
+    const flows = this.parts.maps.flows.get(id);
+    return flows === undefined || (flows.active === 0 && flows.pending === 0);
+  }
+
+  /** Gives free what is without flows, in turns of the event loop. Tells whether some were too young to be looked at. */
+  async sweep(now: number, isStopped: () => boolean): Promise<boolean> {
+    const before = now - GRACE_MS;
+    let waiting = false;
+    let chunk: number[] = [];
+    for (const [id, service] of this.services) {
+      if (service.flows !== 'ended') continue;
+      if (service.since > before) waiting = true;
+      else if (this.areIdle(service)) chunk.push(id);
+      if (chunk.length < CHUNK) continue;
+      this.freeServices(chunk);
+      chunk = [];
+      await new Promise((resolve) => setImmediate(resolve));
+      if (isStopped()) return false;
+    }
+    this.freeServices(chunk);
+    return this.sweepEndpoints(before) || waiting;
+  }
+
+  /** Services whose flows have ended before their deadline. */
+  drained(now: number): [number, RetiredService][] {
+    return [...this.services].filter(
+      ([, service]) => service.flows === 'draining' && service.since <= now - GRACE_MS && this.areIdle(service),
+    );
+  }
+
+  /** The endpoint's entry goes last: while it is there, a new daemon knows that the id is not clean. */
+  free(services: readonly number[], endpoints: readonly number[], serviceOf: (id: number) => number | undefined): void {
+    const { maps, drains, traffic, onFree } = this.parts;
+    if (endpoints.length > 0) {
+      drains.end(endpoints);
+      traffic.endpointsFreed(endpoints, serviceOf);
+      maps.flows.deleteMany(endpoints);
+      maps.endpoint.deleteMany(endpoints);
+    }
+    if (services.length > 0) {
+      traffic.servicesFreed(services);
+      maps.serviceState.deleteMany(services);
+    }
+    onFree({ services, endpoints });
+  }
+
+  private areIdle({ endpointIds }: RetiredService): boolean {
+    return endpointIds.every((id) => this.isIdle(id));
+  }
+
+  private sweepEndpoints(before: number): boolean {
+    let waiting = false;
+    const idle: number[] = [];
+    for (const [id, endpoint] of this.endpoints) {
+      if (endpoint.since > before) waiting = true;
+      else if (this.isIdle(id)) idle.push(id);
+    }
+    if (idle.length === 0) return waiting;
+    this.free([], idle, (id) => this.endpoints.get(id)?.serviceId);
+    for (const id of idle) {
+      this.endpoints.get(id)?.freed();
+      this.endpoints.delete(id);
+    }
+    return waiting;
+  }
+
+  private freeServices(ids: readonly number[]): void {
+    if (ids.length === 0) return;
+    this.free(
+      ids,
+      ids.flatMap((id) => this.services.get(id)?.endpointIds ?? []),
+      () => undefined,
+    );
+    for (const id of ids) this.services.delete(id);
+  }
+}
