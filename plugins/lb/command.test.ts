@@ -1,4 +1,4 @@
-import { CommandError, type CommandRequest, type FlagValue } from '@loxilb/sdk/command';
+import { CommandError, type CommandRequest, type FlagValue, type TableSpec } from '@loxilb/sdk/command';
 import { describe, expect, it } from 'vitest';
 import { command } from './command.js';
 
@@ -120,6 +120,36 @@ describe('create lb', () => {
     );
   });
 
+  it.each([
+    { items: ['1-65535:1-65535'], port: 1, portMax: 65_535, target: { targetPort: 1, targetPortMax: 65_535 } },
+    { items: ['5000:5201-5300'], port: 5000, portMax: undefined, target: { targetPort: 5201, targetPortMax: 5300 } },
+  ])('sends a long span of $items as one entry for each endpoint', ({ items, port, portMax, target }) => {
+    const [body] = bodies(plan('create', ['1.1.1.1'], { tcp: items, endpoints: two }));
+    expect(body?.serviceArguments).toMatchObject({ port, ...(portMax !== undefined && { portMax }) });
+    expect(body?.endpoints).toEqual([
+      { endpointIP: '10.0.0.1', ...target, weight: 1, state: '', counter: '' },
+      { endpointIP: '10.0.0.2', ...target, weight: 2, state: '', counter: '' },
+    ]);
+  });
+
+  it('sends up to 64 ports as clients always did', () => {
+    const [body] = bodies(plan('create', ['1.1.1.1'], { tcp: ['80:1-64'], endpoints: ['10.0.0.1:1'] }));
+    expect(body?.endpoints).toHaveLength(64);
+    expect(body?.endpoints?.[63]).toMatchObject({ targetPort: 64 });
+  });
+
+  it.each([['80:80'], ['80-81:80-81'], ['1-65535:1-65535'], ['80-81:80']])('takes %s in dsr mode', (item) => {
+    const flags = { tcp: [item], endpoints: two, mode: 'dsr', select: 'hash', tunnel: 'ipip' };
+    expect(bodies(plan('create', ['1.1.1.1'], flags))[0]?.serviceArguments).toMatchObject({ mode: 3, tunnel: 'ipip' });
+  });
+
+  it('leaves the tunnel to the daemon unless one is asked for', () => {
+    for (const tunnel of [undefined, 'auto']) {
+      const flags = { tcp: ['80:80'], endpoints: two, mode: 'dsr', select: 'hash', tunnel };
+      expect(bodies(plan('create', ['1.1.1.1'], flags))[0]?.serviceArguments).not.toHaveProperty('tunnel');
+    }
+  });
+
   it('keeps the order and the duplicates of endpoints, and splits IPv6 at the last colon', () => {
     const [body] = bodies(
       plan('create', ['2001::1'], { tcp: ['2020:8080'], endpoints: ['4ffe::1:1', '31.31.31.1:2', '4ffe::1:1'] }),
@@ -187,6 +217,17 @@ describe('create lb', () => {
       flags: { tcp: ['4040:8080'], endpoints: two, mode: 'dsr', select: 'hash' },
       error: 'Error: No port-translation in dsr mode',
     },
+    {
+      title: 'a span translated in dsr mode',
+      flags: { tcp: ['80-81:80-82'], endpoints: two, mode: 'dsr', select: 'hash' },
+      error: 'Error: No port-translation in dsr mode',
+    },
+    {
+      title: 'an unknown tunnel',
+      flags: { tcp: ['80:80'], tunnel: 'gre' },
+      error: "Error: tunnel 'gre' is invalid (auto, ipip)",
+      silent: true,
+    },
     { title: 'no protocol', flags: {}, error: 'Error: no service port: give --tcp, --udp, --sctp or --icmp' },
   ])('refuses $title', ({ flags, error, ip = '1.1.1.1', silent = false }) => {
     const planned = plan('create', [ip], flags);
@@ -250,6 +291,46 @@ describe('delete lb', () => {
   });
 });
 
+describe('get lb', () => {
+  const rule = {
+    serviceArguments: {
+      ...{ externalIP: '1.1.1.1', port: 8080, portMax: 8081, protocol: 'tcp', sel: 1, mode: 3, tunnel: 'ipip' },
+      ...{ proxyprotocolv2: true, egress: true, inactiveTimeOut: 30, block: 7, name: 'web', monitor: true },
+    },
+    endpoints: [
+      { endpointIP: '10.0.0.1', targetPort: 5201, targetPortMax: 5300, weight: 1, state: 'active', counter: '1:2' },
+      { endpointIP: '10.0.0.2', targetPort: 80, weight: 1, state: 'inactive', counter: '0:0' },
+    ],
+    secondaryIPs: [{ secondaryIP: '1.1.1.2' }, { secondaryIP: '1.1.1.3' }],
+    allowedSources: [{ prefix: '10.0.0.0/8' }],
+  };
+  const rows = (table: TableSpec | undefined) => table?.rows?.(rule as never) ?? [];
+
+  it('shows a rule in a row', () => {
+    expect(rows(command.get?.narrow)).toEqual([
+      ['1.1.1.1', '8080-8081', 'tcp', 'web', '7', 'hash', 'dsr:ipip:ppv2:egress', '2', '30', 'On'],
+    ]);
+  });
+
+  it('shows each endpoint in a row, spans with both ends', () => {
+    const [first, second] = rows(command.get?.wide);
+    expect(first).toEqual([
+      ...['1.1.1.1', '1.1.1.2, 1.1.1.3', '10.0.0.0/8', '', '8080-8081', 'tcp', 'web', '7', 'hash'],
+      ...['dsr:ipip:ppv2:egress', '10.0.0.1', '5201-5300', '1', 'active', '1:2'],
+    ]);
+    expect(second?.slice(10)).toEqual(['10.0.0.2', '80', '1', 'inactive', '0:0']);
+  });
+
+  it.each([
+    [0, 'default'],
+    [3, 'dsr'],
+    [5, 'hostonearm'],
+  ])('calls mode %i %s', (mode, text) => {
+    const plain = { serviceArguments: { externalIP: '0.0.0.0', port: 80, protocol: 'tcp', mode } };
+    expect(command.get?.narrow.rows?.(plain as never)[0]?.[6]).toBe(text);
+  });
+});
+
 describe('yaml', () => {
   const spec = {
     ServiceArguments: {
@@ -271,6 +352,16 @@ describe('yaml', () => {
       secondaryIPs: null,
       allowedSources: null,
     });
+  });
+
+  it('reads back what save and -o yaml write', () => {
+    const saved = {
+      serviceArguments: { externalIP: '1.1.1.1', port: 80, protocol: 'tcp', mode: 3, sel: 1, tunnel: 'ipip' },
+      endpoints: [{ endpointIP: '2.2.2.2', targetPort: 5201, targetPortMax: 5300, weight: 1, state: '', counter: '' }],
+      secondaryIPs: [{ secondaryIP: '1.1.1.2' }],
+      allowedSources: [{ prefix: '10.0.0.0/8' }],
+    };
+    expect(command.fromYaml?.(saved, {})).toEqual(saved);
   });
 
   it('deletes what it created', () => {

@@ -11,6 +11,12 @@ const samples: Readonly<Record<string, Readonly<Record<string, readonly unknown[
       rule('20.20.20.1', 2021, 2, ['31.31.31.1', '32.32.32.1']),
       rule('20.20.20.2', 53, 1, ['31.31.31.1'], 'udp'),
       rule('2001:db8::1', 80, 3, ['2001:db8:1::1', '2001:db8:2::1']),
+      { ...rule('20.20.20.3', 80, 0, ['31.31.31.1']), allowedSources: [{ prefix: '10.0.0.0/8' }] },
+      { ...rule('20.20.20.4', 80, 0, ['31.31.31.1'], 'sctp'), secondaryIPs: [{ secondaryIP: '20.20.20.5' }] },
+      {
+        serviceArguments: { externalIP: '20.20.20.6', port: 1, portMax: 65_535, protocol: 'tcp', sel: 1, mode: 3 },
+        endpoints: [{ endpointIP: '31.31.31.1', targetPort: 1, targetPortMax: 65_535, weight: 1 }],
+      },
     ],
   },
 };
