@@ -101,6 +101,14 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 		entry->generation = generation - 1;
 		return 0;
 	case BPF_FIB_LKUP_RET_NOT_FWDED:
+		/*
+		 * For this machine, or without a route: the kernel says the same of both. What the stack cannot route it drops,
+		 * but a packet to the service's own address it would answer.
+		 */
+		if (entry->special & CT_SPECIAL_DSR && !ip_equal(&entry->nsaddr, &entry->ndaddr)) {
+			entry->generation = generation - 1;
+			return -1;
+		}
 		entry->way = entry->flags & CT_FROM_LOCAL && entry->flags & CT_REPLY ? CT_WAY_LOOPBACK : CT_WAY_LOCAL;
 		/* The address of lo: with any other the packet would be for another host. */
 		__builtin_memset(entry->dmac, 0, ETH_ALEN);

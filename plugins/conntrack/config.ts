@@ -10,3 +10,10 @@ export const conntrackConfig = z.strictObject({
 });
 
 export type ConntrackConfig = z.output<typeof conntrackConfig>;
+
+const HALF_OPEN_FLOWS = 16_384;
+
+/** Flows nobody has confirmed that may be in the flow table at a time: a flood gets an eighth of a small one. */
+export function halfOpenFlows(maxFlows: number): number {
+  return Math.min(HALF_OPEN_FLOWS, Math.floor(maxFlows / 8));
+}

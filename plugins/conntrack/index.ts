@@ -1,6 +1,6 @@
 import { CONNTRACK, definePlugin, RAW_SENDER } from '@loxilb/sdk';
 import { flushOperation, listOperation } from './api.js';
-import { conntrackConfig } from './config.js';
+import { conntrackConfig, halfOpenFlows } from './config.js';
 import { WORKER_THREADS } from './list-flows.js';
 import { counterSpec, flowTableSpecs, idleTableSpec, passSpec, RESET_RING, readEvent } from './maps.js';
 import { declareMetrics, declareResetMetrics } from './metrics.js';
@@ -15,6 +15,7 @@ export default definePlugin({
   config: conntrackConfig,
   setup(ctx) {
     ctx.feature('conntrack');
+    ctx.feature('half_open_flows', halfOpenFlows(ctx.config.maxFlows));
     const specs = flowTableSpecs(ctx.config);
     const confirmed = ctx.map(specs.confirmed);
     const fresh = ctx.map(specs.fresh);
