@@ -162,6 +162,6 @@ describe('the memory backend', () => {
     expect(broker.dataplane.program('lb_recount').run(new Uint8Array(8))).toBeUndefined();
     await expect(broker.dataplane.walk('ct_walk', 'ct_flow').run()).resolves.toBeUndefined();
     expect(broker.programInfo()).toEqual([]);
-    await expect(broker.dataplane.openTrace({ program: 'tc_ingress', shared: [] })).resolves.toBeUndefined();
+    await expect(broker.dataplane.openTrace({ program: 'tc_ingress', shared: [], sizes: {} })).resolves.toBeUndefined();
   });
 });

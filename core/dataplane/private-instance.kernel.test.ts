@@ -95,7 +95,11 @@ function everything(): string {
 describe('a private instance', () => {
   it('decides as the running one would, and leaves its maps alone', async () => {
     const before = everything();
-    const trace = await broker.dataplane.openTrace({ program: 'tc_ingress', shared: ['lb_service', 'dp_control'] });
+    const trace = await broker.dataplane.openTrace({
+      program: 'tc_ingress',
+      shared: ['lb_service', 'dp_control'],
+      sizes: {},
+    });
     expect(trace).toBeDefined();
     if (!trace) return;
     const { verdict, bytes: answer } = trace.run({ bytes: syn(80), ifindex: 1, mark: 0 });
@@ -113,7 +117,11 @@ describe('a private instance', () => {
   });
 
   it('has maps of its own that can be filled, read and emptied', async () => {
-    const trace = await broker.dataplane.openTrace({ program: 'tc_ingress', shared: ['lb_service'] });
+    const trace = await broker.dataplane.openTrace({
+      program: 'tc_ingress',
+      shared: ['lb_service'],
+      sizes: { lb_ep_flows: 3 },
+    });
     if (!trace) throw new Error('no kernel');
     expect([...trace.read('ct_flow')]).toEqual([]);
     const real = [...broker.dataplane.rawBatches('lb_svc_state')];
@@ -121,16 +129,19 @@ describe('a private instance', () => {
     expect(Buffer.concat([...trace.read('lb_svc_state')].map(({ values }) => values))).toEqual(
       Buffer.concat(real.map(({ values }) => values)),
     );
-    trace.write('lb_svc_state', []);
-    const emptied = Buffer.concat([...trace.read('lb_svc_state')].map(({ values }) => values));
-    expect(emptied.every((byte) => byte === 0)).toBe(true);
+    const entry = { keys: new Uint8Array(40).fill(1), values: new Uint8Array(104).fill(1), count: 1 };
+    trace.write('ct_flow', [entry]);
+    expect([...trace.read('ct_flow')]).toEqual([entry]);
+    trace.write('ct_flow', []);
+    expect([...trace.read('ct_flow')]).toEqual([]);
+    expect([...trace.read('lb_ep_flows')][0]?.count).toBe(3);
     expect(() => trace.write('lb_service', [])).toThrow(RangeError);
     expect(() => trace.read('dp_event')).toThrow(expect.objectContaining({ code: 'DP_MAP_UNKNOWN' }));
     trace.close();
   });
 
   it('refuses programs and maps that are not there', async () => {
-    const open = (program: string, shared: string[]) => broker.dataplane.openTrace({ program, shared });
+    const open = (program: string, shared: string[]) => broker.dataplane.openTrace({ program, shared, sizes: {} });
     await expect(open('warp', [])).rejects.toThrow(expect.objectContaining({ code: 'DP_PROGRAM_UNKNOWN' }));
     await expect(open('tc_ingress', ['warp'])).rejects.toThrow(expect.objectContaining({ code: 'DP_MAP_UNKNOWN' }));
   });

@@ -91,19 +91,10 @@ export function readEntries(
   map: string,
   keys: readonly Uint8Array[],
 ): RawBatch {
-  return ifOwned(() => dataplane.rawEntries(map, keys), NOTHING);
-}
-
-/** All entries; none from a map whose plugin is off. */
-export function readAll(dataplane: Pick<DataPlane, 'rawBatches'>, map: string): readonly RawBatch[] {
-  return ifOwned(() => [...dataplane.rawBatches(map)], []);
-}
-
-function ifOwned<T>(read: () => T, absent: T): T {
   try {
-    return read();
+    return dataplane.rawEntries(map, keys);
   } catch (error) {
-    if (isLoxilbError(error) && error.code === 'DP_NOT_LOADED') return absent;
+    if (isLoxilbError(error) && error.code === 'DP_NOT_LOADED') return NOTHING;
     throw error;
   }
 }

@@ -27,11 +27,15 @@ export const SHARED_MAPS: readonly string[] = [
  */
 export const FETCHED_MAPS: readonly string[] = ['ct_flow', 'ct_new', 'lb_affinity'];
 
-/** State a program finds by a small number: copied whole. Cursors, idle times, flows that are counted. */
-export const COPIED_MAPS: readonly string[] = ['ct_half_open', 'lb_ep_flows', 'lb_svc_state'];
+/**
+ * State a program finds by number: cursors, idle times, flows that are counted. Elements of the services the packet may
+ * be for are copied.
+ */
+export const COPIED_MAPS = ['lb_ep_flows', 'lb_svc_state'] as const;
 
-/** What it only writes, and state one packet cannot meet: empty at first. */
+/** What it only writes, and state that changes no decision about one packet: empty at first. */
 export const EMPTY_MAPS: readonly string[] = [
+  'ct_half_open',
   'ct_idle',
   'ct_pass',
   'ct_reset',
@@ -45,3 +49,6 @@ export const EMPTY_MAPS: readonly string[] = [
   'frag_scratch',
   'lb_ep_stats',
 ];
+
+/** As long as the running ones these would take megabytes for each CPU, and nothing reads them. */
+export const SMALL_MAPS: Readonly<Record<string, number>> = { lb_ep_stats: 1 };

@@ -1,12 +1,24 @@
 /** One packet through a private instance of the packet path, which meets what the running one would. */
 import { type DataPlane, encodeBytes, type RawBatch, type TraceInstance, type TraceOutcome } from '@loxilb/sdk';
 import { traceWithoutKernel } from './errors.js';
-import { readAll, readEntries } from './labels.js';
-import { CtFlags, type CtKey, CtSpecial, ctEntry, ctKey, type DpTraceStep, dpTraceStep } from './layout.gen.js';
+import { readEntries } from './labels.js';
+import {
+  type CtEntry,
+  CtFlags,
+  type CtKey,
+  CtSpecial,
+  ctEntry,
+  ctKey,
+  type DpTraceStep,
+  dpTraceStep,
+} from './layout.gen.js';
 import { PROTOCOL_NUMBER } from './packet.js';
-import { COPIED_MAPS, FETCHED_MAPS, SHARED_MAPS } from './trace-maps.js';
+import { COPIED_MAPS, FETCHED_MAPS, SHARED_MAPS, SMALL_MAPS } from './trace-maps.js';
+import { countedEndpoints, findServices, indexKey } from './trace-services.js';
 
 const PROGRAM = 'tc_ingress';
+/** Sets the number of steps to none. */
+const NO_STEPS: RawBatch = { keys: indexKey(0), values: new Uint8Array(dpTraceStep.size), count: 1 };
 const TRACE_MAP = 'dp_trace';
 const FLOW_MAPS = ['ct_flow', 'ct_new'];
 /** More source ports than the packet path tries. */
@@ -31,7 +43,7 @@ type Plane = Pick<DataPlane, 'openTrace' | 'rawBatches' | 'rawEntries'>;
 
 /** Throws `TRACE_NO_KERNEL`, `DP_KERNEL`. */
 export async function tracePacket(plane: Plane, packet: PacketToTrace): Promise<TraceResult> {
-  const instance = await plane.openTrace({ program: PROGRAM, shared: SHARED_MAPS });
+  const instance = await plane.openTrace({ program: PROGRAM, shared: SHARED_MAPS, sizes: SMALL_MAPS });
   if (!instance) throw traceWithoutKernel();
   try {
     return runUntilComplete(plane, instance, packet);
@@ -47,17 +59,28 @@ export async function tracePacket(plane: Plane, packet: PacketToTrace): Promise<
 function runUntilComplete(plane: Plane, instance: TraceInstance, packet: PacketToTrace): TraceResult {
   const seeds = new Seeds(plane);
   const knownFlow = seeds.addFlow(packet.key);
-  const copies = COPIED_MAPS.map((map) => [map, readAll(plane, map)] as const);
+  const copies = readCopies(plane, packet, knownFlow);
   for (let round = 1; ; round++) {
-    for (const [map, batches] of copies) instance.write(map, batches);
+    for (const [map, batch] of copies) instance.write(map, [batch]);
     for (const map of FETCHED_MAPS) instance.write(map, seeds.of(map));
-    instance.write(TRACE_MAP, []);
+    instance.write(TRACE_MAP, [NO_STEPS]);
     const outcome = instance.run({ bytes: packet.frame, ifindex: packet.ifindex, mark: packet.mark });
     const missed = FETCHED_MAPS.map((map) => seeds.addWhatIsReal(map, instance.read(map)));
     if (!missed.includes(true) || round === MAX_ROUNDS) {
-      return { outcome, steps: readSteps(instance.read(TRACE_MAP)), knownFlow };
+      return { outcome, steps: readSteps(instance.read(TRACE_MAP)), knownFlow: knownFlow !== undefined };
     }
   }
+}
+
+/** The elements of COPIED_MAPS this packet may meet. */
+function readCopies(plane: Plane, { key, mark }: PacketToTrace, flow: CtEntry | undefined): [string, RawBatch][] {
+  const services = findServices(plane, key, mark);
+  const serviceIds = new Set([...services.map(({ serviceId }) => serviceId), ...(flow ? [flow.serviceId] : [])]);
+  const indexes: Readonly<Record<(typeof COPIED_MAPS)[number], Iterable<number>>> = {
+    lb_ep_flows: countedEndpoints(plane, services),
+    lb_svc_state: serviceIds,
+  };
+  return COPIED_MAPS.map((map) => [map, readEntries(plane, map, [...indexes[map]].map(indexKey))]);
 }
 
 /** Entries of the real tables, by table. */
@@ -71,15 +94,16 @@ class Seeds {
     return this.batches.get(map) ?? [];
   }
 
-  /** Both directions of the flow, whichever table has it. False when there is none. */
-  addFlow(key: CtKey): boolean {
-    const entry = this.addKey(key);
-    if (!entry) return false;
-    const { flags, special, nsaddr, ndaddr, nsport, ndport } = ctEntry.decode(viewOf(entry), 0);
-    if (flags & CtFlags.CT_ONE_WAY) return true;
+  /** Both directions of the flow, whichever table has it. The packet's own entry, undefined when there is none. */
+  addFlow(key: CtKey): CtEntry | undefined {
+    const bytes = this.addKey(key);
+    if (!bytes) return undefined;
+    const entry = ctEntry.decode(viewOf(bytes), 0);
+    const { flags, special, nsaddr, ndaddr, nsport, ndport } = entry;
+    if (flags & CtFlags.CT_ONE_WAY) return entry;
     const proto = special & CtSpecial.CT_SPECIAL_FAMILY ? otherFamily(key.proto) : key.proto;
     this.addKey({ saddr: ndaddr, daddr: nsaddr, sport: ndport, dport: nsport, proto, zone: key.zone });
-    return true;
+    return entry;
   }
 
   /** True when the real table has any of these entries and the instance did not have it. */

@@ -84,6 +84,8 @@ export interface TraceOptions {
   readonly program: string;
   /** Maps of the running packet path the instance reads, too. Its programs must not write them. */
   readonly shared: readonly string[];
+  /** Entries of maps that would otherwise be as long as the running ones: arrays whose contents do not matter. */
+  readonly sizes: Readonly<Record<string, number>>;
 }
 
 /**
@@ -91,7 +93,10 @@ export interface TraceOptions {
  * goes into maps of its own, which are small and empty at first, and go with it.
  */
 export interface TraceInstance {
-  /** Makes a map of the instance's own hold exactly these entries; batches as `rawBatches` gives them. */
+  /**
+   * Makes a table of the instance's own hold exactly these entries, or writes these elements of an array. Batches are as
+   * `rawBatches` gives them.
+   */
   write(map: string, batches: readonly RawBatch[]): void;
   read(map: string): Iterable<RawBatch>;
   /** Runs one packet through the program. Throws `DP_KERNEL`. */

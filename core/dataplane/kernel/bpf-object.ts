@@ -74,6 +74,12 @@ export class BpfObject {
     }
   }
 
+  /** Leaves one program out of the load, if there is one of that name. */
+  exclude(name: string): void {
+    const program = libbpf().findProgram(this.handle, name);
+    if (program) libbpf().setAutoload(program, false);
+  }
+
   /** Descriptor of a loaded map; belongs to the object. */
   mapFd(name: string): number {
     return libbpf().mapFd(this.map(name));
@@ -86,10 +92,12 @@ export class BpfObject {
     return libbpf().programFd(program);
   }
 
+  /** Programs that are, or are going to be, loaded. */
   programNames(): string[] {
     const names: string[] = [];
-    for (let program = this.next(null); program; program = this.next(program))
-      names.push(libbpf().programName(program));
+    for (let program = this.next(null); program; program = this.next(program)) {
+      if (libbpf().autoload(program)) names.push(libbpf().programName(program));
+    }
     return names;
   }
 

@@ -1,8 +1,8 @@
 /** A second instance of the packet path that leaves nothing behind: for `trace`. */
 import type { MapType, RawBatch, TraceInstance, TraceOptions, TraceOutcome, TracePacket } from '@loxilb/sdk';
-import { kernelError, mapUnknown } from '../errors.js';
+import { kernelError, mapError, mapUnknown } from '../errors.js';
 import { isArray, isPerCpu } from '../raw-map.js';
-import { syncArray, syncHash } from '../sync.js';
+import { syncHash } from '../sync.js';
 import { MapTypeNumber, mapInfo } from '../sys/bpf.js';
 import { libbpf } from '../sys/libbpf.js';
 import { duplicateFd } from '../sys/libc.js';
@@ -25,7 +25,7 @@ export async function openPrivateInstance(
   file: string,
   running: BpfObject,
   constants: ReadonlyMap<string, number | boolean>,
-  { program, shared }: TraceOptions,
+  { program, shared, sizes }: TraceOptions,
 ): Promise<TraceInstance> {
   const object = BpfObject.open(file);
   try {
@@ -35,7 +35,7 @@ export async function openPrivateInstance(
     for (const name of shared) if (!running.layout.maps.has(name)) throw mapUnknown(name);
     for (const { name } of object.layout.maps.values()) {
       if (shared.includes(name)) object.reuseMap(name, running.mapFd(name));
-      else object.setMaxEntries(name, privateSize(running.mapFd(name)));
+      else object.setMaxEntries(name, sizes[name] ?? privateSize(running.mapFd(name)));
     }
     await object.loadAsync();
     return new PrivateInstance(object, program, new Set(shared));
@@ -72,8 +72,12 @@ class PrivateInstance implements TraceInstance {
     const map = this.open(name);
     const keys = Buffer.concat(batches.map((batch) => batch.keys));
     const values = Buffer.concat(batches.map((batch) => batch.values));
-    if (isArray(map.type)) syncArray(map, keys, values);
-    else syncHash(map, keys, values);
+    if (!isArray(map.type)) {
+      syncHash(map, keys, values);
+      return;
+    }
+    const { errno } = map.updateBatch(keys, values, keys.length / map.keySize);
+    if (errno !== 0) throw mapError(name, 'write', errno);
   }
 
   read(name: string): Iterable<RawBatch> {

@@ -21,6 +21,14 @@ export function probeLoop(): boolean {
   return libbpf().probeHelper(PROGRAM_SCHED_CLS, HELPER_LOOP, null) === 1;
 }
 
+const PROGRAM_XDP = 6;
+const HELPER_XDP_GET_BUFF_LEN = 188;
+
+/** Whether XDP programs may work on frames in several buffers (xdp.frags, 5.18). */
+export function probeXdpFrags(): boolean {
+  return libbpf().probeHelper(PROGRAM_XDP, HELPER_XDP_GET_BUFF_LEN, null) === 1;
+}
+
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 
 /** Whether programs may look at the kernel's own packet structure (bpf_cast_to_kern_ctx, 6.2). */

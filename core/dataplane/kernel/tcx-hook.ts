@@ -17,7 +17,7 @@ export class TcxHook implements Hook {
 
   constructor(private readonly folder: string) {
     mkdirSync(folder, { recursive: true });
-    for (const path of listPins(folder)) this.adopt(path);
+    for (const path of listPins(folder)) if (isTcxPin(path)) this.adopt(path);
   }
 
   attach(link: LinkName, direction: Direction, programFd: number): void {
@@ -100,6 +100,11 @@ function factsOf(path: string) {
   const facts = tcxLinkFacts(fd);
   closeFd(fd);
   return facts;
+}
+
+/** Links of XDP programs are pinned in the same folder. */
+function isTcxPin(path: string): boolean {
+  return DIRECTIONS.some((direction) => path.endsWith(`_${direction}`));
 }
 
 function keyOf(ifindex: number, direction: Direction): string {

@@ -16,13 +16,14 @@ const Command = {
   LINK_DETACH: 34,
 } as const;
 
-export const AttachType = { TCX_INGRESS: 46, TCX_EGRESS: 47, TRACE_ITER: 28 } as const;
+export const AttachType = { TCX_INGRESS: 46, TCX_EGRESS: 47, TRACE_ITER: 28, XDP: 37 } as const;
 
 /** BPF_MAP_TYPE_* of maps that are not slices. */
 export const MapTypeNumber = { RINGBUF: 27 } as const;
 
 /** BPF_PROG_TYPE_SCHED_CLS, `SEC("tc")`. */
 const PROG_TYPE_SCHED_CLS = 3;
+const LINK_TYPE_XDP = 6;
 const LINK_TYPE_TCX = 11;
 
 function attribute(size: number): { bytes: Uint8Array; view: DataView } {
@@ -140,6 +141,25 @@ export function tcxLinkFacts(fd: number): TcxLinkFacts | undefined {
     ifindex: view.getUint32(16, true),
     attachType: view.getUint32(20, true),
   };
+}
+
+/** Undefined when the descriptor is not an XDP link. */
+export function xdpLinkFacts(fd: number): Omit<TcxLinkFacts, 'attachType'> | undefined {
+  const view = readInfo(fd, 40);
+  if (view.getUint32(0, true) !== LINK_TYPE_XDP) return undefined;
+  return { programId: view.getUint32(8, true), ifindex: view.getUint32(16, true) };
+}
+
+/** XDP_FLAGS_SKB_MODE and XDP_FLAGS_DRV_MODE. */
+const XDP_FLAGS = { generic: 1 << 1, native: 1 << 2 } as const;
+
+export function createXdpLink(programFd: number, ifindex: number, mode: 'native' | 'generic'): number {
+  const { bytes, view } = attribute(64);
+  view.setUint32(0, programFd, true);
+  view.setUint32(4, ifindex, true);
+  view.setUint32(8, AttachType.XDP, true);
+  view.setUint32(12, XDP_FLAGS[mode], true);
+  return bpf(Command.LINK_CREATE, bytes);
 }
 
 export function createTcxLink(programFd: number, ifindex: number, attachType: number): number {

@@ -23,6 +23,7 @@ function bind(library: LibraryHandle) {
       program: Handle,
       autoload: boolean,
     ) => number,
+    autoload: library.func('bool bpf_program__autoload(void *program)') as (program: Handle) => boolean,
     close: library.func('void bpf_object__close(void *object)') as (object: Handle) => void,
     findMap: library.func('void *bpf_object__find_map_by_name(void *object, const char *name)') as (
       object: Handle,

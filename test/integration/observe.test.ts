@@ -1,0 +1,238 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import {
+  createService,
+  defaultPlugins,
+  deleteServices,
+  type Lab,
+  loxicmdProgram,
+  startLab,
+  until,
+} from './harness/index.js';
+
+/** A route that drops: a service whose endpoint is behind it loses every packet. */
+const BLACKHOLE = '203.0.113.0/24';
+/** Everything but what the daemon itself writes now and then. */
+const STATE = ['ct_v4_map', 'ct_new', 'dp_counter', 'dp_service_drop', 'dp_observe', 'intf_map', 'lb_affinity'];
+const TABLES = ['lb_endpoint', 'lb_ep_flows', 'lb_ep_stats', 'lb_svc_state', 'nat_v4_map'];
+
+interface Answer {
+  readonly steps: readonly { readonly step: string; readonly text: string }[];
+  readonly verdict: { readonly name: string };
+  readonly out?: { readonly interface: string; readonly destinationMac: string };
+  readonly before: { readonly summary: string };
+  readonly after: { readonly summary: string; readonly hex: string };
+}
+
+/** Small arrays are dumped soon. */
+const small = { lb: { maxServices: 64, maxEndpoints: 256, maxSlots: 65_536 } };
+
+let lab: Lab;
+
+beforeAll(async () => {
+  lab = await startLab({ servers: 2, plugins: { ...defaultPlugins, ...small, observe: {} } });
+  await lab.network.lb.ip(`route add blackhole ${BLACKHOLE}`);
+});
+afterEach(() => deleteServices(lab.daemon));
+afterAll(() => lab?.dispose());
+
+const [vip, vip6, port] = ['20.20.20.1', 'fd20::1', 2020];
+
+function servers(family: 'v4' | 'v6' = 'v4') {
+  return lab.network.servers.map((server) => ({ ip: server[family] }));
+}
+
+async function trace(...args: readonly string[]): Promise<Answer> {
+  const text = await lab.daemon.loxicmdOk('trace', ...args, '--in', lab.network.client.port, '-o', 'json');
+  return JSON.parse(text) as Answer;
+}
+
+function wordsOf({ steps }: Answer): string[] {
+  return steps.map(({ step }) => step);
+}
+
+/** What is in the maps, as a sum over their bytes. */
+async function mapSums(): Promise<string> {
+  const dumps = [...STATE, ...TABLES].map(
+    (name) => `bpftool map dump pinned ${lab.daemon.pin(name)} | sha256sum | sed 's/-/${name}/'`,
+  );
+  return lab.network.lb.sh(dumps.join('; '), { timeoutMs: 60_000 });
+}
+
+/** The same once the daemon has tidied up after the test before. */
+async function settledSums(): Promise<string> {
+  let last = '';
+  return until('the maps are quiet', async () => {
+    const sums = await mapSums();
+    if (sums === last) return sums;
+    last = sums;
+    return undefined;
+  });
+}
+
+/** One connection through the service, which stays open until `end`. */
+async function connect(sourcePort: number) {
+  const options = JSON.stringify({ host: vip, port, localPort: sourcePort });
+  const program = `require('node:net').connect(${options}, () => console.log('connected')).on('error', () => {})`;
+  const client = lab.network.client.netns.spawn('client', process.execPath, ['-e', program]);
+  await client.line(/connected/);
+  return { end: () => client.kill() };
+}
+
+describe('trace', () => {
+  it.each([
+    ['v4', '10.10.10.1', vip, `--tcp=40000:${port}`],
+    ['v6', 'fd10::1', vip6, `--tcp=40000:${port}`],
+  ] as const)('%s: tells what becomes of a first packet, and leaves nothing behind', async (family, from, to, flow) => {
+    await createService(lab.daemon, { vip: to, endpoints: servers(family) });
+    const sums = await settledSums();
+    const answer = await trace(from, to, flow);
+    expect(wordsOf(answer)).toEqual(
+      expect.arrayContaining(['parsed', 'no_flow', 'service_found', 'endpoint', 'flow_opened', 'way']),
+    );
+    expect(answer.verdict.name).toBe('sent');
+    expect(answer.out?.interface).toMatch(/^server[12]$/);
+    expect(answer.before.summary).toContain(`${port} TCP SYN`);
+    expect(answer.after.summary).toContain('8080 TCP SYN');
+    expect(await mapSums()).toBe(sums);
+  });
+
+  it('chooses as the next real packet will, as often as it is asked', async () => {
+    await createService(lab.daemon, { vip, endpoints: servers() });
+    const outs = [];
+    for (let index = 0; index < 3; index++)
+      outs.push((await trace('10.10.10.1', vip, '--tcp=40000:2020')).out?.interface);
+    expect(new Set(outs).size).toBe(1);
+  });
+
+  it('knows running connections, in both directions', async () => {
+    await createService(lab.daemon, { vip, mode: 'fullnat', name: 'web', endpoints: servers().slice(0, 1) });
+    const connection = await connect(41_000);
+    const sums = await settledSums();
+    const packet = await trace('10.10.10.1', vip, '--tcp=41000:2020', '--ack');
+    expect(wordsOf(packet)).toContain('flow_found');
+    expect(packet.steps.find(({ step }) => step === 'flow_found')?.text).toContain('web (20.20.20.1:2020/tcp)');
+    expect(packet.after.summary).toContain('8080 TCP ACK');
+    expect(await mapSums()).toBe(sums);
+    await connection.end();
+  });
+
+  it('knows that a source port is taken', async () => {
+    // Two services, one endpoint, and the client's port towards it is in use.
+    await createService(lab.daemon, { vip, endpoints: servers().slice(0, 1) });
+    await createService(lab.daemon, { vip, port: 2021, endpoints: servers().slice(0, 1) });
+    const connection = await connect(42_000);
+    const packet = await trace('10.10.10.1', vip, '--tcp=42000:2021');
+    expect(packet.steps.some(({ text }) => text.includes('port_translated'))).toBe(true);
+    expect(packet.after.summary).not.toContain('10.10.10.1:42000');
+    await connection.end();
+  });
+
+  it('remembers clients that are to stay', async () => {
+    await createService(lab.daemon, { vip, select: 'persist', endpoints: servers() });
+    const connection = await connect(43_000);
+    const [real] = await lab.daemon.dumpMap('lb_affinity');
+    const endpoints = await lab.daemon.lookUp<{ addr: { w: number[] } }>('lb_endpoint', [real?.value.endpoint_id ?? 0]);
+    const packet = await trace('10.10.10.1', vip, '--tcp=43001:2020');
+    const last = (endpoints.get(real?.value.endpoint_id ?? 0)?.addr.w[3] ?? 0) & 0xff;
+    expect(packet.after.summary).toContain(`> ${last}.${last}.${last}.1:8080`);
+    await connection.end();
+  });
+
+  it.each([
+    ['nobody serves this port', ['10.10.10.1', vip, '--tcp=1:9'], 'no_service', 'kernel'],
+    ['a packet without a flow', ['10.10.10.1', vip, '--tcp=1:2020', '--ack'], 'not_opening', 'kernel'],
+    ['its time to live is spent', ['10.10.10.1', vip, '--tcp=1:2020', '--ttl=1'], 'ttl_spent', 'sent'],
+  ] as const)('says why: %s', async (_, args, step, verdict) => {
+    await createService(lab.daemon, { vip, endpoints: servers() });
+    const answer = await trace(...args);
+    expect(wordsOf(answer)).toContain(step);
+    expect(answer.verdict.name).toBe(verdict);
+  });
+
+  it('prints it for people', async () => {
+    await createService(lab.daemon, { vip, name: 'web', endpoints: servers() });
+    const { client } = lab.network;
+    const text = await lab.daemon.loxicmdOk('trace', '10.10.10.1', vip, '--tcp=40000:2020', '--in', client.port);
+    expect(text).toContain('packet:  10.10.10.1:40000 > 20.20.20.1:2020 TCP SYN');
+    expect(text).toMatch(/service_found +is for service web \(20\.20\.20\.1:2020\/tcp\): mode default, selection rr/);
+    expect(text).toMatch(/verdict: sent out of server[12]/);
+  });
+
+  it('refuses what it cannot do', async () => {
+    const missing = await lab.daemon.loxicmd('trace', '10.10.10.1', vip, '--tcp=1:2', '--in', 'eth99');
+    expect([missing.code, missing.stdout]).toEqual([1, 'Error: there is no interface eth99\n']);
+    const mixed = await lab.daemon.loxicmd('trace', '10.10.10.1', vip6, '--tcp=1:2', '--in', 'lo');
+    expect(mixed.stdout).toContain('destination is not an address of the same family as the source');
+  });
+});
+
+describe('drops', () => {
+  const lost = [{ ip: '203.0.113.9' }];
+
+  /** Sends datagrams that a blackhole route drops. */
+  async function loseDatagrams(count: number): Promise<void> {
+    const send = `for i in $(seq ${count}); do echo x > /dev/udp/${vip}/${port}; done`;
+    await lab.network.client.netns.sh(send);
+  }
+
+  it('are shown by reason and service', async () => {
+    await createService(lab.daemon, { vip, protocol: 'udp', name: 'lossy', endpoints: lost });
+    await loseDatagrams(5);
+    const { dropAttr } = JSON.parse(await lab.daemon.loxicmdOk('get', 'drops', '-o', 'json'));
+    const entry = dropAttr.find(({ reason }: { reason: string }) => reason === 'unreachable');
+    expect(entry).toMatchObject({ number: 5, services: [{ service: 'lossy', address: '20.20.20.1:2020/udp' }] });
+    expect(entry.services[0].packets).toBeGreaterThanOrEqual(5);
+    expect(await lab.daemon.loxicmdOk('get', 'drops')).toMatch(
+      /\| unreachable +\| lossy +\| 20\.20\.20\.1:2020\/udp \| +\d+ \|/,
+    );
+    const metrics = await (await fetchText('/metrics')).split('\n');
+    expect(
+      metrics.some((line) => line.startsWith('loxilb_service_drops_total{service="lossy",reason="unreachable"}')),
+    ).toBe(true);
+  });
+
+  it('are forgotten with their service', async () => {
+    await until('no drop is told of a service that is gone', async () => {
+      const entries = await lab.daemon.dumpMap('dp_service_drop');
+      return entries.length === 0;
+    });
+  });
+
+  it('are seen live, while somebody watches and no longer', async () => {
+    await createService(lab.daemon, { vip, protocol: 'udp', name: 'lossy', endpoints: lost });
+    const watcher = lab.network.lb.spawn('observe', loxicmdProgram, [
+      ...['observe', '--drop', '--service=lossy', '--count=3', '-o', 'json'],
+    ]);
+    const kinds = async () => (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds;
+    await until('the packet path is told', async () => (await kinds()) === 1);
+    await loseDatagrams(4);
+    expect(await watcher.end()).toBe(0);
+    const events = watcher.output
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(events).toHaveLength(3);
+    expect(events[0]).toMatchObject({
+      ...{ kind: 'drop', reason: 'unreachable', service: 'lossy', endpoint: '203.0.113.9:8080', protocol: 'udp' },
+      ...{ interface: lab.network.client.port, destination: '20.20.20.1:2020' },
+    });
+    expect(Math.abs(Date.parse(events[0].time) - Date.now())).toBeLessThan(30_000);
+    await until('the packet path is told to be silent', async () => (await kinds()) === 0);
+  });
+
+  it('do not hold up a daemon that stops', async () => {
+    const watcher = lab.network.lb.spawn('observe', loxicmdProgram, ['observe']);
+    await until('somebody watches', async () => (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds === 7);
+    const begin = performance.now();
+    await lab.daemon.stop();
+    expect(performance.now() - begin).toBeLessThan(2_500);
+    expect(await watcher.end()).toBe(1);
+    expect(watcher.output).toContain('Error: the daemon has ended the stream');
+    expect((await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds).toBe(0);
+    await lab.daemon.start();
+  });
+
+  async function fetchText(path: string): Promise<string> {
+    return lab.network.lb.sh(`curl -s http://127.0.0.1:${lab.daemon.port}/netlox/v1${path}`);
+  }
+});
