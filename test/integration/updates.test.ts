@@ -57,7 +57,7 @@ describe('a service that is changed in place', () => {
 
   it('a refused change changes nothing', async () => {
     await createService(lab.daemon, { vip: vip(), port: 7003, endpoints: endpoints(3) });
-    const body = serviceBody({ vip: vip(), port: 7003, endpoints: [{ ip: 'fd31::1' }] });
+    const body = serviceBody({ vip: vip(), port: 7003, endpoints: [{ ip: '224.0.0.1' }] });
     const before = (await lab.daemon.api.get('/config/loadbalancer/all')).body;
     expect((await lab.daemon.api.post('/config/loadbalancer', body)).status).toBe(400);
     expect((await lab.daemon.api.get('/config/loadbalancer/all')).body).toEqual(before);
