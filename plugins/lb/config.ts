@@ -6,8 +6,8 @@ export const lbConfig = z.strictObject({
   maxServices: z.int().min(2).max(1_048_576).default(16_384),
   /** Endpoints of all rules together. */
   maxEndpoints: z.int().min(2).max(4_194_304).default(65_536),
-  /** Selection slots of all rules together: rr takes one per endpoint, hash and persist 1021 or more per rule. */
-  maxSlots: z.int().min(1_024).max(67_108_864).default(2_097_152),
+  /** Selection slots of all rules together: rr takes one per endpoint, hash and persist 4096 per rule. */
+  maxSlots: z.int().min(1_024).max(67_108_864).default(8_388_608),
   /** Clients remembered by rules that select by persist, all rules together. */
   maxAffinities: z.int().min(1_024).max(16_777_216).default(131_072),
   /** Blocks of ports of all rules with port ranges: thirty for a range at most, one or two for most. */

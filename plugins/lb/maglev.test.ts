@@ -6,10 +6,19 @@ const equal = (keys: readonly string[]): MaglevEndpoint[] => keys.map((key) => (
 const keysOf = (endpoints: readonly MaglevEndpoint[], table: Int32Array): string[] =>
   Array.from(table, (index) => endpoints[index]?.key ?? '');
 
-function moved(before: readonly MaglevEndpoint[], after: readonly MaglevEndpoint[], size: number): number {
-  const was = keysOf(before, buildMaglev(before, size));
-  const is = keysOf(after, buildMaglev(after, size));
-  return was.filter((key, slot) => key !== is[slot]).length / size;
+/** The share of flows that move, which find their slot by their place in the table whatever its size. */
+function moved(before: readonly MaglevEndpoint[], after: readonly MaglevEndpoint[]): number {
+  const was = keysOf(before, buildMaglev(before, maglevSize(before.length)));
+  const is = keysOf(after, buildMaglev(after, maglevSize(after.length)));
+  return was.filter((key, slot) => key !== is[Math.floor((slot * is.length) / was.length)]).length / was.length;
+}
+
+/** Endpoints in a row, as rules mostly have them. */
+function rule(count: number, weights: string): MaglevEndpoint[] {
+  return Array.from({ length: count }, (_, index) => ({
+    key: `10.0.${index >> 4}.${index & 15}|80`,
+    weight: weights === 'equal' ? 1 : 1 + ((index * 7919) % 255),
+  }));
 }
 
 const endpointKeys = (minLength: number, maxLength: number) =>
@@ -34,28 +43,49 @@ describe('buildMaglev', () => {
     );
   });
 
-  it('moves little more than its share when an endpoint goes or comes', () => {
+  it.each(['equal', 'different'])(
+    'moves little more than its share when one of n goes or comes, %s weights',
+    (kind) => {
+      for (let count = 2; count <= 64; count++) {
+        const endpoints = rule(count, kind);
+        const weights = endpoints.reduce((sum, { weight }) => sum + weight, 0);
+        for (const at of [0, count >> 1, count - 1]) {
+          const fewer = endpoints.filter((_, index) => index !== at);
+          const share = (endpoints[at]?.weight ?? 0) / weights;
+          // As the rule has them: the size goes by the endpoints there are.
+          expect(moved(endpoints, fewer), `${at} of ${count} goes`).toBeLessThanOrEqual(share + 0.05);
+          expect(moved(fewer, endpoints), `${at} of ${count} comes`).toBeLessThanOrEqual(share + 0.05);
+        }
+      }
+    },
+  );
+
+  it('does so for any endpoints', () => {
     fc.assert(
-      fc.property(endpointKeys(2, 40), fc.nat(), (keys, at) => {
-        const endpoints = equal(keys);
-        const size = maglevSize(keys.length);
-        const fewer = endpoints.filter((_, index) => index !== at % keys.length);
-        const share = 1 / keys.length;
-        expect(moved(endpoints, fewer, size)).toBeLessThanOrEqual(share + 0.05);
-        expect(moved(fewer, endpoints, size)).toBeLessThanOrEqual(share + 0.05);
-      }),
-      { numRuns: 60 },
+      fc.property(
+        endpointKeys(2, 64),
+        fc.array(fc.integer({ min: 1, max: 255 }), { minLength: 64 }),
+        (keys, weights) => {
+          const endpoints = keys.map((key, index) => ({ key, weight: weights[index] ?? 1 }));
+          const sum = endpoints.reduce((all, { weight }) => all + weight, 0);
+          const share = (endpoints[0]?.weight ?? 0) / sum;
+          expect(moved(endpoints, endpoints.slice(1))).toBeLessThanOrEqual(share + 0.05);
+        },
+      ),
+      { numRuns: 40 },
     );
   });
 
-  it('does the same with 100 endpoints', () => {
-    const endpoints = equal(Array.from({ length: 100 }, (_, index) => `10.0.${index >> 4}.${index & 15}|80`));
-    expect(moved(endpoints, endpoints.slice(1), maglevSize(100))).toBeLessThanOrEqual(0.06);
+  it('does the same with 100 and 256 endpoints', () => {
+    for (const count of [100, 256]) {
+      const endpoints = rule(count, 'equal');
+      expect(moved(endpoints, endpoints.slice(1))).toBeLessThanOrEqual(0.06);
+    }
   });
 
   it('does not depend on the order of endpoints by more than ties', () => {
     const endpoints = equal(['10.0.0.1|80', '10.0.0.2|80', '10.0.0.3|80', '10.0.0.4|80']);
-    expect(moved(endpoints, [...endpoints].reverse(), maglevSize(4))).toBeLessThan(0.1);
+    expect(moved(endpoints, [...endpoints].reverse())).toBeLessThan(0.1);
   });
 
   it('gives slots by weight', () => {

@@ -25,6 +25,10 @@ it('tells what endpoints and rules have had', async () => {
     value: 1000,
   });
   expect((await read('endpoint_flows')).map(({ value }) => value)).toEqual([2, 2, 2, 2]);
+  expect(await read('service_flows_total')).toContainEqual({ labels: { service: '20.20.20.1:80/tcp' }, value: 4 });
+  expect((await read('service_flows')).map(({ value }) => value)).toEqual([4, 2, 2]);
+  expect(await read('service_new_flows_per_second')).toEqual([]);
+  expect(await read('draining_endpoints')).toEqual([{ value: 0 }]);
   // Two rules share a name, and an endpoint.
   expect(await read('loxilb_service_traffic_packets_total')).toContainEqual({ labels: { service: 'web' }, value: 30 });
   expect(await read('loxilb_endpoint_traffic_bytes_total')).toContainEqual({

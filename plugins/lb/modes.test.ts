@@ -37,7 +37,7 @@ function codeOf(action: () => void): string {
 describe('dsr', () => {
   it('keeps the client, knows the tunnel source, and is Maglev', () => {
     world.post(dsr());
-    expect(service()).toMatchObject({ mode: 3, select: 1, slotCount: 1021 });
+    expect(service()).toMatchObject({ mode: 3, select: 1, slotCount: 4093 });
     expect(entries()[0]).toMatchObject({ source: '::', self: '192.168.1.1', flags: 0, port: 8080 });
     checkProgrammed(world);
   });

@@ -20,7 +20,7 @@ describe('a restart', () => {
     const after = world.restart();
     expect(snapshot(after)).toEqual(before);
     // Whole maps are read in one go each, slots of few services one by one.
-    expect(world.operations() - operations).toBeLessThan(1021 + 20);
+    expect(world.operations() - operations).toBeLessThan(4093 + 20);
     checkProgrammed(after);
   });
 

@@ -67,7 +67,7 @@ describe('a new rule', () => {
 
   it.each([1, 3])('has a Maglev table for selection %i', (sel) => {
     world.post(body({ sel }));
-    expect(slotsSeen(world)).toHaveLength(1021);
+    expect(slotsSeen(world)).toHaveLength(4093);
     expect(world.maps.service.get([...world.maps.service.entries()][0]?.[0] as never)?.affinityTicks).toBe(
       sel === 3 ? 10_800 * 953 : 0,
     );
@@ -91,7 +91,7 @@ describe('a new rule', () => {
   });
 
   it('is refused when ids, endpoints or slots run out', () => {
-    const small = createWorld({ maxServices: 3, maxEndpoints: 6, maxSlots: 2048 });
+    const small = createWorld({ maxServices: 3, maxEndpoints: 6, maxSlots: 8192 });
     small.post(body({ sel: 1 }, ['10.0.0.1']));
     expect(
       codeOf(() => small.post(body({ port: 81 }, ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4', '10.0.0.5']))),

@@ -95,7 +95,7 @@ interface WorldOptions {
 
 /** Everything of the plugin over maps in memory. */
 export function createWorld(options: WorldOptions = {}): World {
-  const config = lbConfig.parse({ maxServices: 64, maxEndpoints: 256, maxSlots: 16_384, ...options });
+  const config = lbConfig.parse({ maxServices: 64, maxEndpoints: 256, maxSlots: 262_144, ...options });
   const fault: { write: number | undefined; pass: boolean } = { write: undefined, pass: false };
   const warnings: unknown[] = [];
   const log: Logger = { ...silent, warn: (...given) => void warnings.push(given) };
