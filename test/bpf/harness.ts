@@ -112,6 +112,12 @@ export class PacketPath {
     return Object.fromEntries(all.filter(([, value]) => value !== 0));
   }
 
+  /** Packets of a service dropped for one reason. */
+  serviceDrops(serviceId: number, reason: number): number {
+    const copies = this.maps.serviceDrops.getAll({ serviceId, reason }) ?? [];
+    return copies.reduce((sum, copy) => sum + Number(copy.packets), 0);
+  }
+
   facts(program: string): { readonly instructions: number; readonly verifiedInstructions: number } {
     return programFacts(this.programFd(program));
   }
