@@ -27,8 +27,8 @@ const PRIVATE = 'malformed-service privateIP error';
 const hostonearm = { mode: 5, externalIP: '0.0.0.0' };
 const dsr = (service: Record<string, unknown>, given: Record<string, unknown> = {}) =>
   endpoint({ targetPort: 80, ...given }, { mode: 3, sel: 1, ...service });
-const sctp = (secondary: readonly string[]) => ({
-  ...body({ protocol: 'sctp' }),
+const sctp = (secondary: readonly string[], service: Record<string, unknown> = {}) => ({
+  ...body({ protocol: 'sctp', ...service }),
   secondaryIPs: secondary.map((secondaryIP) => ({ secondaryIP })),
 });
 const spans = (...ports: readonly (readonly [number, number])[]) => ({
@@ -83,6 +83,7 @@ describe('checkRequest', () => {
     ['a secondary of no machine', sctp(['224.0.0.1']), 400, 'malformed-secIP error'],
     ['a secondary twice', sctp(['1.1.1.1', '1.1.1.1']), 400, 'malformed-secIP error'],
     ['the address as secondary', sctp(['20.20.20.1']), 400, 'malformed-secIP error'],
+    ['the private address as secondary', sctp(['1.1.1.1'], { privateIP: '1.1.1.1' }), 400, 'malformed-secIP error'],
     ['IPv6 secondary', sctp(['2001:db8::1']), 400, 'malformed-secIP nat46 error'],
     ['icmp range', body({ protocol: 'icmp', portMax: 5 }), 400, 'malformed-service error'],
     ['dsr to another span', dsr({ portMax: 81 }, { targetPortMax: 82 }), 400, 'malformed-service dsr-port error'],

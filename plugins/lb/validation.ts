@@ -90,6 +90,11 @@ export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
 
 /** What members of a rule must be to one another; a rule that was put together from two requests may fail it. */
 export function checkRule(rule: Rule): void {
+  if (rule.privateIP !== undefined && rule.secondaryIPs?.includes(rule.privateIP)) {
+    throw lbError('LB_SECONDARY_MALFORMED', `${rule.privateIP} is private and secondary address at once`, {
+      ...field('privateIP', rule.privateIP),
+    });
+  }
   checkDsrSelection(rule.mode, rule.sel);
   if (rule.mode === MODE.dsr) checkDsr(rule);
   else if (rule.tunnel !== undefined) {
