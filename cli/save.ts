@@ -40,6 +40,8 @@ function isOwn({ serviceArguments: service }: SavedRule): boolean {
   return !service.managed && !service.snat && !service.name?.includes('ipvs');
 }
 
-function withoutCounters(rule: SavedRule): SavedRule {
-  return { ...rule, endpoints: rule.endpoints?.map((endpoint) => ({ ...endpoint, counter: '' })) ?? null };
+/** What the daemon had counted, and what was on its way out, is no part of a configuration. */
+function withoutCounters(rule: SavedRule): unknown {
+  const endpoints = rule.endpoints?.map((endpoint) => ({ ...endpoint, counter: '', stats: undefined })) ?? null;
+  return { ...rule, stats: undefined, draining: undefined, endpoints };
 }

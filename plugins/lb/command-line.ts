@@ -11,6 +11,7 @@ export const MODES = ['default', 'onearm', 'fullnat', 'dsr', 'fullproxy', 'hosto
 const TUNNELS = ['auto', 'ipip'] as const;
 /** Longer spans are sent as one entry with a first and a last port. */
 const MAX_LISTED_PORTS = 64;
+const DOWN_ACTIONS = ['keep', 'cut', 'reset'] as const;
 const SECURITIES: Readonly<Record<string, number>> = { none: 0, https: 1, tls: 1, e2ehttps: 2, e2etls: 2 };
 
 interface Endpoint {
@@ -91,6 +92,8 @@ function ruleBody(
       BGP: flags.bgp === true,
       Monitor: flags.monitor === true,
       inactiveTimeOut: Number(flags.inatimeout ?? 0),
+      ...(flags.drain !== undefined && { drainTimeout: Number(flags.drain) }),
+      ...(flags.epdown && { onEndpointDown: DOWN_ACTIONS[oneOf('epdown', text(flags.epdown), DOWN_ACTIONS)] }),
       block: Number(flags.mark ?? 0),
       ...(flags.name && { name: flags.name }),
       ...(oper !== 0 && { oper }),
@@ -191,7 +194,8 @@ export function planDelete(args: readonly string[], flags: Flags, print: (line: 
   const name = text(flags.name);
   if (name !== '') {
     const transportError = `Error: Failed to delete LoadBalancer(Name: ${name})`;
-    return [{ method: 'DELETE', path: `/config/loadbalancer/name/${segment(name)}`, transportError }];
+    const query = flags.drain === undefined ? '' : `?drain=${Number(flags.drain)}`;
+    return [{ method: 'DELETE', path: `/config/loadbalancer/name/${segment(name)}${query}`, transportError }];
   }
   const ip = args[0];
   if (ip === undefined) throw new CommandError('not valid EXTERNAL-IP');
@@ -217,7 +221,8 @@ function deleteRequest(ip: string, protocol: Protocol, ports: readonly string[],
   const host = text(flags.host) || 'any';
   const [port, portMax] = [Math.min(...numbers), numbers.length === 2 ? Math.max(...numbers) : 0];
   const where = ['hosturl', host, 'externalipaddress', ip, 'port', port, 'portmax', portMax, 'protocol', protocol];
-  const query = `bgp=${flags.bgp === true}&block=${Number(flags.mark ?? 0)}`;
+  const drain = flags.drain === undefined ? '' : `&drain=${Number(flags.drain)}`;
+  const query = `bgp=${flags.bgp === true}&block=${Number(flags.mark ?? 0)}${drain}`;
   return {
     method: 'DELETE',
     path: `/config/loadbalancer/${where.map((part) => segment(String(part))).join('/')}?${query}`,

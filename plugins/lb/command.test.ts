@@ -243,6 +243,40 @@ describe('create lb', () => {
   });
 });
 
+describe('drains', () => {
+  const service = (flags: Flags) =>
+    bodies(plan('create', ['1.1.1.1'], { tcp: ['80:80'], endpoints: two, ...flags }))[0];
+
+  it('are asked for with a rule, a detach or a delete, and not sent otherwise', () => {
+    expect(service({ detachEP: true, drain: 60 })?.serviceArguments).toMatchObject({ oper: 2, drainTimeout: 60 });
+    expect(service({ drain: 0 })?.serviceArguments).toMatchObject({ drainTimeout: 0 });
+    expect(service({})?.serviceArguments).not.toHaveProperty('drainTimeout');
+    const paths = (args: string[], flags: Flags) => plan('delete', args, flags).requests.map(({ path }) => path);
+    expect(paths(['1.1.1.1'], { tcp: ['80'], drain: 60 })[0]).toMatch(/\?bgp=false&block=0&drain=60$/);
+    expect(paths([], { name: 'web', drain: 60 })).toEqual(['/config/loadbalancer/name/web?drain=60']);
+    expect(paths([], { name: 'web' })).toEqual(['/config/loadbalancer/name/web']);
+  });
+
+  it('and what becomes of flows of a failed endpoint', () => {
+    expect(service({ epdown: 'reset' })?.serviceArguments).toMatchObject({ onEndpointDown: 'reset' });
+    const planned = plan('create', ['1.1.1.1'], { tcp: ['80:80'], endpoints: two, epdown: 'kill' });
+    expect(planned.error).toBe("Error: epdown 'kill' is invalid (keep, cut, reset)");
+  });
+
+  it('are rows of their own after the endpoints of the rule', () => {
+    const rule = {
+      serviceArguments: { externalIP: '1.1.1.1', port: 80, protocol: 'tcp' },
+      endpoints: [{ endpointIP: '10.0.0.1', targetPort: 80, weight: 1, state: 'active', counter: '1:60' }],
+      draining: [{ endpointIP: '10.0.0.2', targetPort: 80, state: 'draining', counter: '2:120' }],
+    };
+    const rows = command.get?.wide?.rows?.(rule as never) ?? [];
+    expect(rows.map((cells) => cells.slice(10))).toEqual([
+      ['10.0.0.1', '80', '1', '-', '1:60'],
+      ['10.0.0.2', '80', '', 'draining', '2:120'],
+    ]);
+  });
+});
+
 describe('delete lb', () => {
   it('names the rule by host, address, port and protocol', () => {
     const planned = plan('delete', ['1.1.1.1'], { tcp: ['80'], mark: 5, bgp: true });

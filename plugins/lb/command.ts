@@ -22,9 +22,13 @@ interface Rule {
     readonly egress?: boolean;
   };
   readonly endpoints?: readonly RuleEndpoint[] | null;
+  /** They have left the rule. */
+  readonly draining?: readonly ListedEndpoint[];
   readonly secondaryIPs?: readonly { readonly secondaryIP: string }[] | null;
   readonly allowedSources?: readonly { readonly prefix: string }[] | null;
 }
+
+type ListedEndpoint = Omit<RuleEndpoint, 'weight'>;
 
 interface RuleEndpoint {
   readonly endpointIP: string;
@@ -54,6 +58,8 @@ const SERVICE_MEMBERS = [
   'BGP',
   'Monitor',
   'inactiveTimeOut',
+  'drainTimeout',
+  'onEndpointDown',
   'block',
   'managed',
   'name',
@@ -108,7 +114,7 @@ export const command: CommandSpec = {
       'lb IP [--select=<rr|hash|priority|persist|lc>] [--tcp=<ports>:<targetPorts>] [--udp=<ports>:<targetPorts>] ' +
       '[--sctp=<ports>:<targetPorts>] [--icmp] [--mark=<val>] [--secips=<ip>] [--sources=<ip>] ' +
       '[--endpoints=<ip>:<weight>] [--mode=<onearm|fullnat|dsr|hostonearm>] [--tunnel=<auto|ipip>] [--bgp] [--monitor] [--inatimeout=<to>] ' +
-      '[--name=<service-name>] [--attachEP] [--detachEP] [--security=<https|e2ehttps|none>] [--host=<url>] [--ppv2en] ' +
+      '[--name=<service-name>] [--attachEP] [--detachEP] [--drain=<seconds>] [--epdown=<keep|cut|reset>] [--security=<https|e2ehttps|none>] [--host=<url>] [--ppv2en] ' +
       '[--egress]',
     flags: [
       ...PORT_FLAGS,
@@ -155,6 +161,16 @@ export const command: CommandSpec = {
       { name: 'sources', type: 'strings', help: "Allowed sources for this rule as '<allowedSources>'" },
       { name: 'attachEP', type: 'bool', help: 'Attach endpoints to the load balancer rule' },
       { name: 'detachEP', type: 'bool', help: 'Detach endpoints from the load balancer rule' },
+      {
+        name: 'drain',
+        type: 'uint32',
+        help: 'Seconds the flows of end-points go on that leave the rule; with --detachEP of those detached only',
+      },
+      {
+        name: 'epdown',
+        type: 'string',
+        help: 'Flows of an end-point that fails: keep, cut, or reset (cut with a reset to both ends)',
+      },
     ],
     output: 'debug',
     plan: planCreate,
@@ -169,10 +185,11 @@ export const command: CommandSpec = {
       '    loxicmd delete lb 192.168.0.200 --tcp=8080-8081',
       '    loxicmd delete lb 192.168.0.200 --udp=80 --mark=10',
       '    loxicmd delete lb --name=http-service',
+      '    loxicmd delete lb 192.168.0.200 --tcp=80 --drain=60',
     ].join('\n'),
     usage:
       'lb <EXTERNAL-IP> [--tcp <port>[-<portMax>]] [--udp <port>] [--sctp <port>] [--icmp] [--bgp] [--mark=<val>] ' +
-      '[--name=<service-name>] [--host=<url>]',
+      '[--name=<service-name>] [--host=<url>] [--drain=<seconds>]',
     flags: [
       ...PORT_FLAGS.map((flag): Flag => ({ ...flag, help: "Port or range of the rule: '<port>[-<portMax>]'" })),
       { name: 'icmp', type: 'bool', help: 'ICMP Ping packet Load balancer' },
@@ -180,6 +197,7 @@ export const command: CommandSpec = {
       { name: 'mark', type: 'uint32', help: 'Mark number of the rule' },
       { name: 'name', type: 'string', help: 'Delete all rules of this name' },
       { name: 'host', type: 'string', help: 'Ingress Host URL Path' },
+      { name: 'drain', type: 'uint32', help: 'Seconds the flows of the rule go on' },
     ],
     output: 'debug',
     helpWithoutArgs: false,
@@ -211,7 +229,7 @@ function narrowRows({ serviceArguments: service, endpoints }: Rule): string[][] 
 }
 
 /** A row per endpoint; the rule's own cells stand on the first only. */
-function wideRows({ serviceArguments: service, endpoints, secondaryIPs, allowedSources }: Rule): string[][] {
+function wideRows({ serviceArguments: service, endpoints, secondaryIPs, allowedSources, draining }: Rule): string[][] {
   const rule = [
     service.externalIP,
     (secondaryIPs ?? []).map((item) => item.secondaryIP).join(', '),
@@ -225,14 +243,22 @@ function wideRows({ serviceArguments: service, endpoints, secondaryIPs, allowedS
     modeText(service),
   ];
   const blank = rule.map(() => '');
-  return (endpoints ?? []).map((endpoint, index) => [
-    ...(index === 0 ? rule : blank),
-    endpoint.endpointIP,
-    endpoint.targetPortMax ? `${endpoint.targetPort}-${endpoint.targetPortMax}` : String(endpoint.targetPort),
-    String(endpoint.weight),
-    service.monitor ? (endpoint.state ?? '') : '-',
-    endpoint.counter ?? '',
-  ]);
+  const rows = (endpoints ?? []).map((endpoint) =>
+    endpointCells(endpoint, String(endpoint.weight), service.monitor ? (endpoint.state ?? '') : '-'),
+  );
+  for (const endpoint of draining ?? []) rows.push(endpointCells(endpoint, '', endpoint.state ?? ''));
+  return rows.map((cells, index) => [...(index === 0 ? rule : blank), ...cells]);
+}
+
+function endpointCells(endpoint: ListedEndpoint, weight: string, state: string): string[] {
+  const { endpointIP, targetPort, targetPortMax, counter } = endpoint;
+  return [
+    endpointIP,
+    targetPortMax ? `${targetPort}-${targetPortMax}` : String(targetPort),
+    weight,
+    state,
+    counter ?? '',
+  ];
 }
 
 function portText(service: Rule['serviceArguments']): string {

@@ -65,6 +65,7 @@ function listDraining({ leaving }: ServiceState, reading: TrafficReading, drains
     return {
       endpointIP: entry.addr,
       targetPort: entry.port,
+      ...(entry.ports > 1 && { targetPortMax: entry.port + entry.ports - 1 }),
       state: 'draining',
       counter: counterText(figures),
       stats: figures,
