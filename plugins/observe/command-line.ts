@@ -143,8 +143,8 @@ export function formatTrace(answer: TraceAnswer, wide: boolean): string {
   return `${lines.join('\n')}\n`;
 }
 
-function macs({ sourceMac, destinationMac }: { readonly sourceMac: string; readonly destinationMac: string }): string {
-  return `, ${sourceMac} > ${destinationMac}`;
+function macs({ sourceMac, destinationMac }: NonNullable<TraceAnswer['out']>): string {
+  return sourceMac === undefined ? '' : `, ${sourceMac} > ${destinationMac}`;
 }
 
 function hexRows({ hex }: TracedPacket): string[] {

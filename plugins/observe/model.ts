@@ -105,8 +105,9 @@ export interface TraceAnswer {
   readonly out?: {
     readonly interface: string;
     readonly how: string;
-    readonly sourceMac: string;
-    readonly destinationMac: string;
+    /** Left out when the kernel fills them in. */
+    readonly sourceMac?: string;
+    readonly destinationMac?: string;
   };
   readonly after: TracedPacket;
   /** What this trace could not know. */

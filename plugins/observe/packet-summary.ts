@@ -10,6 +10,8 @@ const ETHERTYPE_IPV6 = 0x86dd;
 const IN_IPV4 = 4;
 const IN_IPV6 = 41;
 const FRAGMENT_IPV6 = 44;
+/** Request and reply of both families. */
+const ECHO = new Set([0, 8, 128, 129]);
 
 export function describePacket(frame: Uint8Array): TracedPacket {
   return {
@@ -57,7 +59,9 @@ function summarizeTransport(body: Uint8Array, protocol: number, source: string, 
   if (protocol === FRAGMENT_IPV6) return `${source} > ${destination} fragment`;
   if (body.length < 8) return `${source} > ${destination} ${name}`;
   if (protocol === PROTOCOL_NUMBER.icmp || protocol === PROTOCOL_NUMBER.icmp6) {
-    return `${source} > ${destination} ${name} type ${view.getUint8(0)} code ${view.getUint8(1)} id ${view.getUint16(4)}`;
+    const [type, code] = [view.getUint8(0), view.getUint8(1)];
+    const id = ECHO.has(type) ? ` id ${view.getUint16(4)}` : '';
+    return `${source} > ${destination} ${name} type ${type} code ${code}${id}`;
   }
   const flags = protocol === PROTOCOL_NUMBER.tcp && body.length > 13 ? ` ${tcpFlagNames(view.getUint8(13))}` : '';
   const from = hostPort(source, view.getUint16(0), protocol);

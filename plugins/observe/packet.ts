@@ -6,7 +6,8 @@ import { TCP_FLAGS, type TraceBody } from './model.js';
 
 export const PROTOCOL_NUMBER = { tcp: 6, udp: 17, sctp: 132, icmp: 1, icmp6: 58 } as const;
 const ETHERTYPE = { 4: 0x0800, 6: 0x86dd } as const;
-const MAX_SIZE = 65_535;
+/** The kernel takes frames that fit a page with its own data before and behind them. */
+const MAX_SIZE = 3000;
 const DEFAULT_TTL = 64;
 /** An interval of sequence numbers nobody uses; any is as good. */
 const SEQUENCE = 1000;

@@ -17,6 +17,7 @@ import type { TraceStep } from './model.js';
 import { reasonOf } from './reasons.js';
 
 const TCP = 6;
+const ICMP = new Set([1, 58]);
 const STATES: Readonly<Record<number, Readonly<Record<string, number>>>> = {
   1: CtIcmpState,
   6: CtTcpState,
@@ -85,8 +86,8 @@ const SENTENCES: Readonly<Record<number, Sentence>> = {
       : `the flow goes from ${stateName(a, protocol)} to ${stateName(b, protocol)}`,
   [DpStep.STEP_SERVICE_FOUND]: ({ a, b, c }, { labels }) =>
     `is for ${labels.serviceText(a)}: mode ${shortName(LbMode, b)}, selection ${shortName(LbSelect, c)}`,
-  [DpStep.STEP_NO_SERVICE]: ({ a, b }) =>
-    `no service has this address, protocol and port ${a}${b === 0 ? '' : ` with mark ${b} or any`}: not for the balancer`,
+  [DpStep.STEP_NO_SERVICE]: ({ a, b }, { protocol }) =>
+    `no service has this address and ${protocolName(protocol)}${ICMP.has(protocol) ? '' : ` port ${a}`}${b === 0 ? '' : ` with mark ${b} or any`}: not for the balancer`,
   [DpStep.STEP_NOT_OPENING]: () => 'cannot begin a flow, and belongs to none: left to the kernel',
   [DpStep.STEP_SOURCE_REFUSED]: ({ a, addr }, { labels }) =>
     `${addr} is not among the allowed sources of ${labels.serviceText(a)}`,

@@ -10,6 +10,7 @@
 /** Configuration: the instance reads the real ones. */
 export const SHARED_MAPS: readonly string[] = [
   'dp_control',
+  'dp_xdp_device',
   'intf_map',
   'lb_address',
   'lb_control',

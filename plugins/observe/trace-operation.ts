@@ -114,7 +114,8 @@ function decision(
   const out = way ? labels.interface(way.b) : link.name;
   const how = way ? (HOW[way.a] ?? `way ${way.a}`) : 'answered from here';
   const text = way ? `sent out of ${out}` : `answered: the packet below goes back out of ${out}`;
-  return { verdict: { name: 'sent', text }, out: { interface: out, how, sourceMac, destinationMac } };
+  const macs = way?.a === CtWay.CT_WAY_NEIGH ? {} : { sourceMac, destinationMac };
+  return { verdict: { name: 'sent', text }, out: { interface: out, how, ...macs } };
 }
 
 function wayOf(steps: readonly DpTraceStep[]): DpTraceStep | undefined {
