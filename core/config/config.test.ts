@@ -95,6 +95,8 @@ describe('parseCommandLine', () => {
         'memory',
         '--loglevel',
         'debug',
+        '--xdp',
+        'native',
         '-a',
         '--ephemeral',
       ],
@@ -102,7 +104,7 @@ describe('parseCommandLine', () => {
     );
     const config = applyCommandLine(parseConfig({ plugins: {}, api: { host: '::1' } }, 'f'), line);
     expect(config.api).toEqual({ enabled: false, host: '::1', port: 12345, dialect: 'current' });
-    expect(config.dataplane).toMatchObject({ backend: 'memory', interfaces: ['eth0', 'veth*'] });
+    expect(config.dataplane).toMatchObject({ backend: 'memory', interfaces: ['eth0', 'veth*'], xdp: 'native' });
     expect([config.ephemeral, config.logLevel]).toEqual([true, 'debug']);
   });
 
@@ -110,6 +112,7 @@ describe('parseCommandLine', () => {
     [['--prot', '1'], 2, '(Did you mean --port?)'],
     [['--port', '99999'], 2, 'A port is a number'],
     [['--dataplane', 'xdp'], 2, 'Allowed choices are kernel, memory'],
+    [['--xdp', 'fast'], 2, 'Allowed choices are auto, off, native, generic'],
     [['surplus'], 2, 'too many arguments'],
   ])('refuses %j', (args, exitCode, text) => {
     const written: string[] = [];

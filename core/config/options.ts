@@ -11,6 +11,7 @@ export interface CommandLine {
   readonly bpfDir?: string;
   readonly interfaces?: readonly string[];
   readonly dataplane?: 'kernel' | 'memory';
+  readonly xdp?: 'auto' | 'off' | 'native' | 'generic';
   readonly dialect?: 'current' | 'legacy';
   readonly ephemeral?: boolean;
   readonly cleanup?: boolean;
@@ -67,6 +68,12 @@ function describeOptions(version: string): Command {
       new Option('--dataplane <backend>', 'memory forwards nothing (default: kernel)').choices(['kernel', 'memory']),
     )
     .addOption(
+      new Option(
+        '--xdp <mode>',
+        'fast path in the drivers: on real devices, nowhere, or forced (default: auto)',
+      ).choices(['auto', 'off', 'native', 'generic']),
+    )
+    .addOption(
       new Option('--dialect <name>', 'legacy answers every error with status 200 (default: current)').choices([
         'current',
         'legacy',
@@ -108,6 +115,7 @@ export function applyCommandLine(config: Config, line: CommandLine): Config {
       backend: line.dataplane ?? config.dataplane.backend,
       interfaces: line.interfaces ? [...line.interfaces] : config.dataplane.interfaces,
       bpfDir: line.bpfDir ?? config.dataplane.bpfDir,
+      xdp: line.xdp ?? config.dataplane.xdp,
     },
     stateDir: line.stateDir ?? config.stateDir,
     ephemeral: line.ephemeral ?? config.ephemeral,

@@ -22,6 +22,7 @@ export const configSchema = z.strictObject({
       interfaces: z.array(z.string().min(1)).optional(),
       bpfDir: z.string().startsWith('/').default(DEFAULT_BPF_DIR),
       hook: z.enum(['auto', 'tcx', 'clsact']).default('auto'),
+      xdp: z.enum(['auto', 'off', 'native', 'generic']).default('auto'),
       /** Switch IP forwarding on at start. */
       manageSysctl: z.boolean().default(true),
     })

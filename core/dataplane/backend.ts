@@ -43,6 +43,7 @@ export interface Backend {
   detach(ifindex: number): void;
   /** Detaches from every interface that is not among these, whoever attached. */
   retain(ifindexes: ReadonlySet<number>): void;
+  updateXdp(links: readonly NetworkLink[], all: readonly NetworkLink[]): void;
   attached(): readonly AttachedInterface[];
   verifyAttached(): readonly AttachmentProblem[];
   programInfo(): readonly ProgramInfo[];

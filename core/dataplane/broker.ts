@@ -97,6 +97,10 @@ export class Broker implements DataPlaneBroker {
     this.implementation.retain(ifindexes);
   }
 
+  updateXdp(links: readonly NetworkLink[], all: readonly NetworkLink[]): void {
+    this.implementation.updateXdp(links, all);
+  }
+
   attached(): readonly AttachedInterface[] {
     return this.implementation.attached();
   }

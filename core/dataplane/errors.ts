@@ -189,6 +189,14 @@ export function hookUnavailable(hook: string, errno: number): LoxilbError {
   });
 }
 
+export function xdpUnavailable(): LoxilbError {
+  return new LoxilbError('this kernel has no XDP for frames in several buffers (Linux 5.18)', {
+    code: 'DP_XDP_UNAVAILABLE',
+    status: 500,
+    remedy: "set dataplane.xdp to 'off'",
+  });
+}
+
 export function hookTaken(name: string, program: string): LoxilbError {
   return new LoxilbError(`the tc filter slot of loxilb on ${name} holds a program of somebody else: ${program}`, {
     code: 'DP_HOOK_TAKEN',

@@ -49,7 +49,13 @@ describe('followNetwork', () => {
         };
       },
     });
-    const broker = { attach: vi.fn(), retain: vi.fn(), writeInterfaces: vi.fn(), bumpGeneration: vi.fn() };
+    const broker = {
+      attach: vi.fn(),
+      retain: vi.fn(),
+      updateXdp: vi.fn(),
+      writeInterfaces: vi.fn(),
+      bumpGeneration: vi.fn(),
+    };
     const stop = followNetwork({
       broker: broker as unknown as DataPlaneBroker,
       network,
@@ -88,6 +94,16 @@ describe('followNetwork', () => {
     stop();
     change('route');
     expect(broker.bumpGeneration).toHaveBeenCalledTimes(5);
+  });
+
+  it('offers XDP what tc is attached to', () => {
+    const { broker, change } = createScene([LO]);
+    broker.attach.mockImplementationOnce(() => {
+      throw new LoxilbError('no such device', { code: 'DP_KERNEL', status: 500 });
+    });
+    const links = [LO, link(7, 'eth7'), link(8, 'eth8'), link(9, 'tun9', false)];
+    change('link', links);
+    expect(broker.updateXdp.mock.lastCall).toEqual([[LO, links[2]], links]);
   });
 
   it('goes on when one interface refuses, and tries it again', () => {

@@ -55,4 +55,9 @@ function reconcileInterfaces({ broker, network, allowed, log }: FollowOptions, k
   const indexes = new Set(wanted.map((link) => link.ifindex));
   broker.retain(indexes);
   for (const ifindex of known.keys()) if (!indexes.has(ifindex)) known.delete(ifindex);
+  // Only beside tc, which does what XDP passes on.
+  broker.updateXdp(
+    wanted.filter((link) => known.has(link.ifindex)),
+    network.links(),
+  );
 }

@@ -1,5 +1,8 @@
 /** What the rest of the core knows of the data plane: one interface, whatever backend is behind it. */
 import type { AttachedInterface, DataPlane, Logger, MapSlice, MapSpec, MapView, NetworkLink } from '@loxilb/sdk';
+import type { XdpChoice } from './xdp-choice.js';
+
+export type { XdpChoice } from './xdp-choice.js';
 
 export type HookChoice = 'auto' | 'tcx' | 'clsact';
 
@@ -11,6 +14,8 @@ export interface DataPlaneOptions {
   /** The compiled packet path, `loxilb.bpf.o`. The memory backend reads it only when it is there. */
   readonly objectFile: string;
   readonly hook: HookChoice;
+  /** Default off. */
+  readonly xdp?: XdpChoice;
   readonly log: Logger;
 }
 
@@ -18,7 +23,7 @@ export interface DataPlaneOptions {
 export interface AttachmentProblem {
   readonly ifindex: number;
   readonly name: string;
-  readonly direction: 'ingress' | 'egress';
+  readonly direction: 'ingress' | 'egress' | 'xdp';
   /** Lower case, complete: `program 12 is attached instead of 17`. */
   readonly problem: string;
 }
@@ -54,6 +59,13 @@ export interface DataPlaneBroker {
   detach(ifindex: number): void;
   /** Takes the programs off every interface that is not among these, also those of an earlier daemon. */
   retain(ifindexes: ReadonlySet<number>): void;
+  /**
+   * Puts the XDP program on those of these interfaces that are to have it, and takes it off all others. What is refused
+   * is logged. To be called again when links change.
+   *
+   * @param all also those that are not served
+   */
+  updateXdp(links: readonly NetworkLink[], all: readonly NetworkLink[]): void;
   attached(): readonly AttachedInterface[];
   /** Reads back what hangs on each attached interface. Empty when everything is as it should be. */
   verifyAttached(): readonly AttachmentProblem[];

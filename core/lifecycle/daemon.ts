@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { BUILD_INFO, type BuildInfo, type Logger, NETWORK, RAW_SENDER } from '@loxilb/sdk';
+import { type AttachedInterface, BUILD_INFO, type BuildInfo, type Logger, NETWORK, RAW_SENDER } from '@loxilb/sdk';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from '../config/schema.js';
 import { type Container, coreToken, createContainer, register, resolve, Services } from '../container.js';
@@ -14,7 +14,7 @@ import type { Route } from '../router/route.js';
 import { createServer } from '../router/server.js';
 import { Mutations } from '../state/mutations.js';
 import { type DesiredState, EphemeralStore, FileStore } from '../state/store.js';
-import { declareDataPlaneMetrics, declareProcessMetrics } from '../telemetry/core-metrics.js';
+import { declareAttachmentMetrics, declareDataPlaneMetrics, declareProcessMetrics } from '../telemetry/core-metrics.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { WorkerPools } from '../workers/worker-pools.js';
 import { enableForwarding } from './forwarding.js';
@@ -172,7 +172,7 @@ export class Daemon {
     this.#undo.push('following the network', followNetwork({ broker, network, allowed: dataplane.interfaces, log }));
     const problems = broker.verifyAttached();
     for (const problem of problems) this.#log.error(problem, 'interface is not served as it should be');
-    const names = broker.attached().map(({ name, hook }) => `${name}(${hook})`);
+    const names = broker.attached().map((one) => `${one.name}(${describeHooks(one)})`);
     this.#log.info({ interfaces: names }, names.length > 0 ? 'programs attached' : 'no interface to attach to yet');
   }
 
@@ -215,19 +215,24 @@ function composeCore({ config, objectFile, log }: DaemonOptions): Container {
     config.ephemeral ? new EphemeralStore() : new FileStore({ dir: config.stateDir, log: log('state') }),
   );
   register(container, BROKER, () => {
-    const { backend, bpfDir, hook } = config.dataplane;
-    return createDataPlaneBroker({ backend, bpfDir, objectFile, hook, log: log('dataplane') });
+    const { backend, bpfDir, hook, xdp } = config.dataplane;
+    return createDataPlaneBroker({ backend, bpfDir, objectFile, hook, xdp, log: log('dataplane') });
   });
   register(container, METRICS, () => {
     const metrics = new Metrics(log('metrics'));
     declareProcessMetrics(metrics.factory('core'));
     declareDataPlaneMetrics(metrics.factory('core'), () => resolve(container, BROKER).counters());
+    declareAttachmentMetrics(metrics.factory('core'), () => resolve(container, BROKER).attached());
     return metrics;
   });
   register(container, WORKERS, () => new WorkerPools());
   register(container, CATALOG, () => new Catalog());
   register(container, SERVICES, () => new Services(container));
   return container;
+}
+
+function describeHooks({ hook, xdp }: AttachedInterface): string {
+  return xdp && xdp.mode !== 'off' ? `${hook}+xdp ${xdp.mode}` : hook;
 }
 
 async function closeServer(server: FastifyInstance): Promise<void> {

@@ -67,8 +67,9 @@ export class RequestSocket {
   private readonly buffer = new Uint8Array(BUFFER_SIZE);
   private sequence = 0;
 
-  constructor() {
-    this.fd = openSocket(AF_NETLINK, SOCK_RAW_CLOEXEC, 0);
+  /** @param protocol NETLINK_*; default NETLINK_ROUTE. */
+  constructor(protocol = 0) {
+    this.fd = openSocket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol);
     if (this.fd < 0) throw new NetlinkError('opening a netlink socket', koffi.errno());
     const timeout = new DataView(new ArrayBuffer(16));
     timeout.setBigInt64(0, BigInt(TIMEOUT_SECONDS), true);

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import type { MetricFactory } from '@loxilb/sdk';
+import type { AttachedInterface, MetricFactory } from '@loxilb/sdk';
 
 /**
  * The daemon's own figures. prom-client's defaults sample the event loop a hundred times a second; these cost nothing
@@ -65,4 +65,19 @@ export function declareDataPlaneMetrics(metrics: MetricFactory, counters: () => 
           .map(([counter, value]) => ({ labels: { reason: counter.slice(prefix.length) }, value })),
     });
   }
+}
+
+/** One sample per interface the packet path hangs on. */
+export function declareAttachmentMetrics(metrics: MetricFactory, attached: () => readonly AttachedInterface[]): void {
+  metrics.gauge({
+    name: 'loxilb_dataplane_attached',
+    help: '1 for each interface the packet path is attached to, with how, and what XDP does there',
+    labels: ['interface', 'hook', 'xdp'],
+    exactName: true,
+    collect: () =>
+      attached().map(({ name, hook, xdp }) => ({
+        labels: { interface: name, hook, xdp: xdp?.mode ?? 'off' },
+        value: 1,
+      })),
+  });
 }

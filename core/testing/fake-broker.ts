@@ -26,6 +26,7 @@ export function fakeBroker(): DataPlaneBroker {
     attach: () => undefined,
     detach: () => undefined,
     retain: () => undefined,
+    updateXdp: () => undefined,
     attached: () => [],
     verifyAttached: () => [],
     bumpGeneration: () => undefined,

@@ -7,6 +7,7 @@ interface Port {
     readonly portType?: number;
     readonly portActive?: boolean;
     readonly bpfLoaded?: boolean;
+    readonly bpf?: string;
     readonly portReal?: { readonly portName?: string } | null;
   };
   readonly portHardwareInformation?: {
@@ -98,7 +99,10 @@ function activeText({ portSoftwareInformation: software }: Port): string {
   const type = software?.portType ?? 0;
   const words = TYPES.filter(([bit]) => (type & bit) !== 0).map(([, text]) => text);
   if (software?.portReal?.portName) words.push(`(${software.portReal.portName})`);
-  return `${software?.portActive ?? false}/${software?.bpfLoaded ?? false}\n${words.join(',')}`;
+  const lines = [`${software?.portActive ?? false}/${software?.bpfLoaded ?? false}`, words.join(',')];
+  // tc alone is what everybody expects.
+  if (software?.bpf?.includes('xdp')) lines.push(software.bpf);
+  return lines.join('\n');
 }
 
 function statisticsText({ portStatisticInformation: counters }: Port): string {

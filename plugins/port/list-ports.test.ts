@@ -67,6 +67,14 @@ describe('listPorts', () => {
     ]);
   });
 
+  it.each([
+    ['off', 'tc'],
+    ['native', 'tc+xdp native'],
+  ] as const)('tells what hangs there with XDP %s', (mode, bpf) => {
+    const attached = [{ ifindex: 3, name: 'eth0', hook: 'tcx', xdp: { mode, reason: 'driver ice' } }] as const;
+    expect(only({ attached }).portSoftwareInformation).toMatchObject({ bpfLoaded: true, bpf, bpfReason: 'driver ice' });
+  });
+
   it('shows counters that are not zero', () => {
     const port = only({ links: [link({ statistics: { ...quiet, rxBytes: 10, txErrors: 2 } })] });
     expect(port.portStatisticInformation).toEqual({ rxBytes: 10, txErrors: 2 });

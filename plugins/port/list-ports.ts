@@ -11,7 +11,7 @@ export interface PortFacts {
 /** The wire's list of interfaces. Members that are zero, empty or false are left out, as clients know it. */
 export function listPorts({ links, addresses, attached }: PortFacts): object[] {
   const byIndex = new Map(links.map((link) => [link.ifindex, link]));
-  const loaded = new Set(attached.map((one) => one.ifindex));
+  const loaded = new Map(attached.map((one) => [one.ifindex, one]));
   return links.map((link) => {
     const master = byIndex.get(link.masterIfindex);
     const own = addresses.filter((address) => address.ifindex === link.ifindex);
@@ -24,6 +24,7 @@ export function listPorts({ links, addresses, attached }: PortFacts): object[] {
         portType: portType(link, master),
         portActive: link.up && link.running,
         bpfLoaded: loaded.has(link.ifindex),
+        ...programs(loaded.get(link.ifindex)),
       }),
       portHardwareInformation: hardware(link, master),
       portStatisticInformation: withoutZero(link.statistics),
@@ -35,6 +36,13 @@ export function listPorts({ links, addresses, attached }: PortFacts): object[] {
       portL2Information: portVlan(link),
     };
   });
+}
+
+/** Members of our own: what hangs there, and when it is tc alone, why. */
+function programs(attached: AttachedInterface | undefined): object {
+  if (!attached?.xdp) return {};
+  const { mode, reason } = attached.xdp;
+  return { bpf: mode === 'off' ? 'tc' : `tc+xdp ${mode}`, bpfReason: reason };
 }
 
 function hardware(link: NetworkLink, master: NetworkLink | undefined): object {

@@ -23,6 +23,11 @@ export interface LoxilbConfig {
     readonly bpfDir?: string;
     /** `auto` uses tcx links where the kernel has them. */
     readonly hook?: 'auto' | 'tcx' | 'clsact';
+    /**
+     * A second program in the driver for open flows. `auto`, the default: on real devices whose driver takes it.
+     * `native`: wherever a driver takes it. `generic`: without drivers; slower, for tests.
+     */
+    readonly xdp?: 'auto' | 'off' | 'native' | 'generic';
     /** Switch IP forwarding on at start (kernel backend). Default true. */
     readonly manageSysctl?: boolean;
   };

@@ -153,6 +153,14 @@ export interface AttachedInterface {
   readonly name: string;
   /** How the programs hang on the interface. */
   readonly hook: 'tcx' | 'clsact';
+  /** The XDP program beside them; absent where the backend knows none. */
+  readonly xdp?: XdpState;
+}
+
+export interface XdpState {
+  readonly mode: 'off' | 'native' | 'generic';
+  /** Why, as the end of a sentence: `veth gains nothing by XDP`. */
+  readonly reason: string;
 }
 
 /**

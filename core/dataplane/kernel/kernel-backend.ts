@@ -6,16 +6,18 @@ import type {
   KernelProgram,
   KernelWalk,
   Logger,
+  NetworkLink,
   RingReader,
   TraceInstance,
   TraceOptions,
 } from '@loxilb/sdk';
 import type { Backend, LinkName, MapRequest } from '../backend.js';
-import { hookUnavailable, notLoaded, ringUnknown } from '../errors.js';
+import { hookUnavailable, notLoaded, ringUnknown, xdpUnavailable } from '../errors.js';
 import type { RawMap } from '../raw-map.js';
 import { MapTypeNumber } from '../sys/bpf.js';
 import { libbpf } from '../sys/libbpf.js';
 import type { AttachmentProblem, HookChoice, ProgramInfo } from '../types.js';
+import type { XdpChoice } from '../xdp-choice.js';
 import { Attachments } from './attachments.js';
 import { BpfObject, readObjectLayout } from './bpf-object.js';
 import { ClsactHook } from './clsact-hook.js';
@@ -24,15 +26,20 @@ import type { KernelMap } from './kernel-map.js';
 import { MapStore } from './map-store.js';
 import { ensureBpffs, listPins, pinAtomically, removePin } from './pins.js';
 import { openPrivateInstance } from './private-instance.js';
-import { probeChecksumIpv6Flag, probeKernelContext, probeLoop, probeTcx } from './probe.js';
+import { probeChecksumIpv6Flag, probeKernelContext, probeLoop, probeTcx, probeXdpFrags } from './probe.js';
 import { kernelProgram, kernelWalk } from './programs.js';
 import { RingPoller } from './ring-poller.js';
 import { TcxHook } from './tcx-hook.js';
+import { XdpAttachments } from './xdp-attachments.js';
+import { XdpLinks } from './xdp-links.js';
+import { XDP_DEVICE_MAP, XDP_PROGRAM, XdpProgram } from './xdp-program.js';
 
 export interface KernelBackendOptions {
   readonly bpfDir: string;
   readonly objectFile: string;
   readonly hook: HookChoice;
+  /** Default off. */
+  readonly xdp?: XdpChoice;
   readonly log: Logger;
 }
 
@@ -46,6 +53,7 @@ interface Loaded {
   readonly object: BpfObject;
   readonly maps: ReadonlyMap<string, KernelMap>;
   readonly attachments: Attachments;
+  readonly xdp: XdpAttachments;
   readonly rings: RingPoller;
   /** What the object was loaded with. */
   readonly constants: ReadonlyMap<string, number | boolean>;
@@ -70,11 +78,13 @@ export class KernelBackend implements Backend {
       for (const [name, value] of allConstants) object.setConstant(name, value);
       const store = new MapStore(bpfDir, requests, libbpf().possibleCpus(), log);
       store.prepare(object);
+      this.leaveOutXdp(object);
       object.load();
       const maps = store.open(object);
       this.pinPrograms(object);
       const attachments = this.createAttachments(object);
-      this.loaded = { object, maps, attachments, rings: new RingPoller(log), constants: allConstants };
+      const xdp = this.createXdp(object, allConstants);
+      this.loaded = { object, maps, attachments, xdp, rings: new RingPoller(log), constants: allConstants };
       return maps;
     } catch (error) {
       object.close();
@@ -118,30 +128,44 @@ export class KernelBackend implements Backend {
   }
 
   detach(ifindex: number): void {
-    this.open('detach').attachments.detach(ifindex);
+    const { attachments, xdp } = this.open('detach');
+    xdp.detach(ifindex);
+    attachments.detach(ifindex);
   }
 
   retain(ifindexes: ReadonlySet<number>): void {
     this.open('retain').attachments.retain(ifindexes);
   }
 
+  updateXdp(links: readonly NetworkLink[], all: readonly NetworkLink[]): void {
+    this.open('XDP').xdp.update(links, all);
+  }
+
   attached(): readonly AttachedInterface[] {
-    return this.loaded?.attachments.attached() ?? [];
+    const { attachments, xdp } = this.loaded ?? {};
+    return (attachments?.attached() ?? []).map((one) => {
+      const state = xdp?.state(one.ifindex);
+      return state ? { ...one, xdp: state } : one;
+    });
   }
 
   verifyAttached(): readonly AttachmentProblem[] {
-    return this.open('verify').attachments.verify();
+    const { attachments, xdp } = this.open('verify');
+    return [...attachments.verify(), ...xdp.verify()];
   }
 
   programInfo(): readonly ProgramInfo[] {
-    return this.open('program information')
-      .object.programs()
+    const { object, xdp } = this.open('program information');
+    const programs = object
+      .programs()
       .map(({ name, id, instructions, verifiedInstructions }) => ({ name, id, instructions, verifiedInstructions }));
+    return [...programs, ...xdp.programInfo()];
   }
 
   close(): void {
     if (!this.loaded) return;
     this.loaded.rings.close();
+    this.loaded.xdp.close();
     for (const map of this.loaded.maps.values()) map.close();
     this.loaded.object.close();
     this.loaded = undefined;
@@ -168,6 +192,23 @@ export class KernelBackend implements Backend {
     };
     const { hook, other } = this.chooseHook();
     return new Attachments(hook, other, { ingress: program('tc_ingress'), egress: program('tc_egress') });
+  }
+
+  /** It is loaded apart, when it is wanted. */
+  private leaveOutXdp(object: BpfObject): void {
+    object.exclude(XDP_PROGRAM);
+    if (this.layout.maps.has(XDP_DEVICE_MAP)) object.setMaxEntries(XDP_DEVICE_MAP, 1);
+  }
+
+  private createXdp(object: BpfObject, constants: ReadonlyMap<string, number | boolean>): XdpAttachments {
+    const { xdp, bpfDir, objectFile, log } = this.options;
+    const load = () => {
+      if (!probeXdpFrags()) throw xdpUnavailable();
+      const program = XdpProgram.load(objectFile, object, constants);
+      pinAtomically(program.fd, join(bpfDir, 'programs', XDP_PROGRAM));
+      return program;
+    };
+    return new XdpAttachments({ choice: xdp ?? 'off', links: new XdpLinks(join(bpfDir, 'links')), load, log });
   }
 
   private chooseHook(): { hook: Hook; other: Hook | undefined } {

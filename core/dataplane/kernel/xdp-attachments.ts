@@ -123,7 +123,8 @@ export class XdpAttachments {
     const errno = this.hang(program, link, mode);
     if (errno === Errno.EBUSY || errno === Errno.EEXIST) return refused('somebody else has an XDP program there', true);
     if (errno !== 0) return refused(refusalText(mode, errno));
-    const flags = DpXdpFlags.DP_XDP_IN | (mode === 'generic' || this.takesFrames(link, driver) ? DpXdpFlags.DP_XDP_OUT : 0);
+    const flags =
+      DpXdpFlags.DP_XDP_IN | (mode === 'generic' || this.takesFrames(link, driver) ? DpXdpFlags.DP_XDP_OUT : 0);
     program.setDevice(link.ifindex, { mac: link.mac, flags });
     return { mode, reason, link };
   }
@@ -148,7 +149,10 @@ export class XdpAttachments {
     } catch (error) {
       if (!isLoxilbError(error)) throw error;
       this.unavailable = error.message.split('\n')[0] ?? '';
-      this.options.log.warn({ code: error.code, detail: error.message }, `XDP is off, tc does it all: ${this.unavailable}`);
+      this.options.log.warn(
+        { code: error.code, detail: error.message },
+        `XDP is off, tc does it all: ${this.unavailable}`,
+      );
     }
     return this.program;
   }

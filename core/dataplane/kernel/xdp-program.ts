@@ -29,11 +29,7 @@ export class XdpProgram {
   private readonly written = new Map<number, string>();
 
   /** Throws `DP_KERNEL` with the verifier's log. */
-  static load(
-    file: string,
-    running: BpfObject,
-    constants: ReadonlyMap<string, number | boolean>,
-  ): XdpProgram {
+  static load(file: string, running: BpfObject, constants: ReadonlyMap<string, number | boolean>): XdpProgram {
     const object = BpfObject.open(file);
     try {
       for (const [name, value] of constants) object.setConstant(name, value);

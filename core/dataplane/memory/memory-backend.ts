@@ -50,6 +50,8 @@ export class MemoryBackend implements Backend {
 
   retain(): void {}
 
+  updateXdp(): void {}
+
   attached(): readonly AttachedInterface[] {
     return [];
   }
