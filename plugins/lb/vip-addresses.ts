@@ -24,6 +24,8 @@ export class VipAddresses {
   /** What we took off lately, and when: the book may still have it. */
   private readonly takenOff = new Map<string, number>();
   private readonly queue: AddressQueue;
+  /** What the notes hold, once somebody has asked: that may be for each address of the machine. */
+  private noted: Set<string> | undefined;
   private acceptsLocal = false;
 
   constructor(
@@ -43,7 +45,8 @@ export class VipAddresses {
 
   /** The address is here only because a rule wants it. */
   isOurs(address: string): boolean {
-    return this.takenOff.has(address) || this.notes.get(address) !== undefined;
+    this.noted ??= new Set([...this.notes.entries()].map(([one]) => one));
+    return this.takenOff.has(address) || this.noted.has(address);
   }
 
   /** Throws `LB_VIP_ADDRESS` and has changed nothing. */
@@ -87,6 +90,7 @@ export class VipAddresses {
     if (!this.takenOff.has(address) && this.book.isLocal(address)) return;
     this.takenOff.delete(address);
     this.notes.set(address, 1);
+    this.noted?.add(address);
     if (this.queue.mustQueue(address)) {
       this.acceptLocal();
       this.queue.push(address, true);
@@ -95,7 +99,7 @@ export class VipAddresses {
     try {
       this.put(address);
     } catch (cause) {
-      this.notes.delete(address);
+      this.forget(address);
       throw lbError(
         'LB_VIP_ADDRESS',
         `service address ${address} could not be added to ${LOOPBACK}: ${String(cause)}`,
@@ -123,7 +127,7 @@ export class VipAddresses {
     }
     try {
       this.network.removeAddress(address, LOOPBACK);
-      this.notes.delete(address);
+      this.forget(address);
     } catch (error) {
       this.log.warn({ err: error, address }, 'service address could not be removed');
     }
@@ -145,7 +149,12 @@ export class VipAddresses {
     if (refusal) this.log.error({ err: refusal.error, address }, `service address could not be ${what}`);
     // Noted again when it is wanted again, which may be by now.
     const gone = present ? refusal !== undefined : refusal === undefined;
-    if (gone && !this.queue.has(address)) this.notes.delete(address);
+    if (gone && !this.queue.has(address)) this.forget(address);
+  }
+
+  private forget(address: string): void {
+    this.notes.delete(address);
+    this.noted?.delete(address);
   }
 
   private acceptLocal(): void {
