@@ -18,7 +18,7 @@ export default definePlugin({
       handle: () => ({ [command.envelope]: listEndpoints(directory.list()) }),
     });
     const count = (active: boolean) => () => [
-      { value: directory.list().filter((endpoint) => endpoint.active === active).length },
+      { value: directory.list().filter((endpoint) => endpoint.rules > 0 && endpoint.active === active).length },
     ];
     // Each under the name it has had and under the one dashboards of later releases use.
     for (const name of ['healthy_host_count', 'loxilb_healthy_endpoints']) {

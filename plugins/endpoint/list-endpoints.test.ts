@@ -14,6 +14,13 @@ describe('listEndpoints', () => {
     expect(listEndpoints([{ ...endpoint, active: false }])[0]?.currState).toBe('nok');
   });
 
+  it('shows one that no rule uses any more while its flows go on', () => {
+    const draining = { flows: 3, until: 1_800_000_000 };
+    expect(listEndpoints([{ ...endpoint, active: false, rules: 0, draining }])).toMatchObject([
+      { currState: 'draining', flows: 3, until: '2027-01-15T08:00:00.000Z' },
+    ]);
+  });
+
   it('names an icmp endpoint by ping, without a port', () => {
     const [listed] = listEndpoints([{ ...endpoint, protocol: 'icmp', port: 0 }]);
     expect(listed).toEqual({ hostName: '10.212.0.1', name: '10.212.0.1_ping_0', probeType: 'none', currState: 'ok' });

@@ -177,7 +177,8 @@ export const SERVICE_DIRECTORY = token<ServiceDirectory>('lb.service-directory')
 export interface EndpointHealth {
   /**
    * Takes an endpoint into service or out of it, for every rule that uses it, before it returns: an inactive endpoint
-   * gets no new flow. Established flows go on. False when no rule uses the endpoint.
+   * gets no new flow. What becomes of its established flows is the rules' to say; they go on where none says otherwise.
+   * False when no rule uses the endpoint.
    */
   setEndpointActive(address: string, protocol: string, port: number, active: boolean): boolean;
 }
