@@ -348,6 +348,7 @@ static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, s
 	if (routed) {
 		if (unlikely(p->ttl <= 1) && entry->special != CT_SPECIAL_DSR) {
 			step(STEP_TTL_SPENT, p->ttl, 0, 0);
+			drop_packet(skb, p, entry, DROP_TTL_EXCEEDED);
 			return reply_icmp_error(skb, p, REPLY_TIME_EXCEEDED, 0);
 		}
 		if (unlikely(too_big(skb, p, entry)))
@@ -362,8 +363,10 @@ static __always_inline int forward(struct __sk_buff *skb, const struct pkt *p, s
 
 big:
 	step(STEP_TOO_BIG, p->l3_len, entry->mtu, 0);
-	if (p->df || entry->special)
+	if (p->df || entry->special) {
+		drop_packet(skb, p, entry, DROP_TOO_BIG);
 		return reply_icmp_error(skb, p, REPLY_TOO_BIG, entry->mtu);
+	}
 	/* The kernel fragments what may be fragmented. */
 	count_flow_packet(p, entry, now);
 	if (!rewrite(skb, p, entry, false, false))

@@ -96,10 +96,8 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p
 	fib_fill(&fib, saddr, &entry->ndaddr, proto, 0, 0);
 	rc = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
 	if (rc == BPF_FIB_LKUP_RET_SUCCESS || rc == BPF_FIB_LKUP_RET_NO_NEIGH) {
-		if (!egress && (p->ttl <= 1 || take_hop(skb, p))) {
-			count(DROP_TTL_EXCEEDED);
-			return VERDICT_DROP;
-		}
+		if (!egress && (p->ttl <= 1 || take_hop(skb, p)))
+			return drop_packet(skb, p, entry, DROP_TTL_EXCEEDED);
 		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 	}
 	if (rc == BPF_FIB_LKUP_RET_NOT_FWDED && entry->flags & CT_FROM_LOCAL) {

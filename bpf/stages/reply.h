@@ -157,15 +157,11 @@ __noinline int reply_icmp6(struct __sk_buff *skb, const struct pkt *p, __u32 rea
 	return send_back(skb);
 }
 
-/* Answers with an ICMP error; the packet itself is dropped and counted. ICMP is answered too, but never an error. */
+/* Answers with an ICMP error; the packet itself is dropped. ICMP is answered too, but never an error. */
 __noinline int reply_icmp_error(struct __sk_buff *skb, const struct pkt *p, __u32 reason, __u32 mtu)
 {
 	if (!p)
 		return VERDICT_DROP;
-	if (reason == REPLY_TIME_EXCEEDED)
-		report(p, DROP_TTL_EXCEEDED, 0, 0, skb->ifindex);
-	else if (reason == REPLY_TOO_BIG)
-		report(p, DROP_TOO_BIG, 0, 0, skb->ifindex);
 	if (p->v4)
 		return reply_icmp4(skb, p, reason, mtu);
 	if (!cfg_ipv6)
