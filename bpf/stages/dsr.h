@@ -89,7 +89,7 @@ static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
 	__u8 ttl = p->ttl - 1;
 
 	if (!p->v4)
-		return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), 0);
+		return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), BPF_F_RECOMPUTE_CSUM);
 	return bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, ttl, 2) ||
 	       bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0);
 }

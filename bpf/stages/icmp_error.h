@@ -232,6 +232,8 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	return send_error(skb, p, entry, &outer[0], IPPROTO_ICMPV6, egress);
 }
 
+#include "family_error.h"
+
 /*
  * The error belongs to a flow whose packets are not just translated: `p->key` is the key of its direction that answers
  * the quoted packet. A function of its own, because the stack of a call chain is short.
@@ -242,11 +244,11 @@ static __always_inline int special_icmp_error(struct __sk_buff *skb, struct pkt 
 
 	if (!entry)
 		return VERDICT_NEXT;
+	if (cfg_ipv6 && entry->special & CT_SPECIAL_FAMILY)
+		return family_icmp_error(skb, p, entry, egress);
 	count(EVENT_ICMP_RELAYED);
 	/* About what the endpoint sent to the client past this machine: it is the endpoint's to know. */
-	if (entry->special & CT_SPECIAL_DSR)
-		return dsr_forward(skb, p, entry, entry->way, egress);
-	return family_icmp_error(skb, p, entry, egress);
+	return dsr_forward(skb, p, entry, entry->way, egress);
 }
 
 static __always_inline int stage_icmp_error(struct __sk_buff *skb, struct pkt *p, const bool egress)
