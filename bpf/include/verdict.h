@@ -12,5 +12,7 @@
 #define VERDICT_CONTINUE 1000
 /* Nor this: answer that nobody is there. */
 #define VERDICT_REFUSE 1001
+/* Nor this: the packet may be of an association that is known by another path. */
+#define VERDICT_PATH 1002
 
 #define LOOPBACK_IFINDEX 1

@@ -17,8 +17,9 @@
 /* What became of the entry a packet was looked up with. */
 enum ct_advance_result {
 	CT_KEPT,
-	CT_MOVED, /* it is in ct_flow now */
-	CT_GONE,  /* the packet is the first of a new flow */
+	CT_MOVED,   /* it is in ct_flow now */
+	CT_GONE,    /* the packet is the first of a new flow */
+	CT_REFUSED, /* the packet is nobody's: it is dropped, and the entry stays */
 };
 
 /* One-way UDP counts as a flow of its own after this many packets, and as established after twice that. */

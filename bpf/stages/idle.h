@@ -22,7 +22,8 @@ static __always_inline __u32 ct_idle_ticks(__u8 proto, __u8 state, const struct 
 	case IPPROTO_TCP:
 		return state == CT_TCP_EST || state == CT_TCP_FINI ? established : CT_TCP_TRANSIENT_TICKS;
 	case IPPROTO_SCTP:
-		return state == CT_SCTP_EST ? established : CT_TCP_TRANSIENT_TICKS;
+		/* What is in flight may still arrive after a shutdown has begun. */
+		return state >= CT_SCTP_EST && state <= CT_SCTP_SHUT_ACK ? established : CT_TCP_TRANSIENT_TICKS;
 	case IPPROTO_UDP:
 		return state == CT_UDP_EST ? established : CT_UDP_TRANSIENT_TICKS;
 	default:

@@ -468,6 +468,8 @@ static __always_inline int insert_flow(struct __sk_buff *skb, const struct pkt *
 	return VERDICT_CONTINUE;
 }
 
+#include "sctp_path.h"
+
 /*
  * Opens a flow for a packet that has none: VERDICT_CONTINUE when it has one now, otherwise what to do with the packet.
  */
@@ -479,7 +481,12 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 
 	if (!p)
 		return VERDICT_NEXT;
+	/* Refused, as its flow is still there. */
+	if (p->key.proto == IPPROTO_SCTP && ct_lookup(&p->key))
+		return VERDICT_DROP;
 	service = find_service(skb, p);
+	if (!service && p->key.proto == IPPROTO_SCTP && !p->opens_flow)
+		return VERDICT_PATH;
 	if (!service) {
 		step(STEP_NO_SERVICE, bpf_ntohs(p->key.dport), skb->mark, 0);
 		return VERDICT_NEXT;
@@ -492,6 +499,8 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	}
 	/* Answers of DSR do not come by here: a flow in its middle hashes to where it began. */
 	if (!p->opens_flow && service->mode != LB_MODE_DSR) {
+		if (p->key.proto == IPPROTO_SCTP)
+			return VERDICT_PATH;
 		step(STEP_NOT_OPENING, p->tcp_flags, 0, 0);
 		report(p, PASS_NO_FLOW, service->service_id, 0, skb->ifindex);
 		return VERDICT_NEXT;
@@ -517,6 +526,9 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 		remember_syn(skb, p, &entry);
 	} else if (p->key.proto == IPPROTO_SCTP) {
 		entry.state = CT_SCTP_INIT;
+		entry.tcp_ack = sctp_initiate_tag(skb, p);
+		if (p->opens_flow && (!entry.tcp_ack || p->tcp_seq))
+			return refuse(skb, p, service->service_id, 0, DROP_SCTP);
 	} else if (is_icmp(p->key.proto)) {
 		entry.state = CT_ICMP_REQ_SENT;
 	}

@@ -2,6 +2,7 @@
 #pragma once
 #include "../maps/conntrack.h"
 #include "../maps/lb.h"
+#include "sctp_assoc.h"
 
 /* The books of the flow tables: how many flows are where, and taking one out. */
 
@@ -57,8 +58,11 @@ static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry 
 	__u8 flags = entry->flags;
 
 	ct_reverse_key(&reverse, key, entry);
-	if (!(flags & CT_PATH))
+	if (!(flags & CT_PATH)) {
 		endpoint_flow_ended(entry->endpoint_id, flags & CT_PENDING);
+		if (key->proto == IPPROTO_SCTP)
+			sctp_forget(key, entry);
+	}
 	if (flags & CT_EVICTABLE) {
 		/* Without a way back the reverse tuple may belong to somebody else. */
 		if (!(flags & CT_ONE_WAY))

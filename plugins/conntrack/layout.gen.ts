@@ -283,6 +283,85 @@ export const ctIdle: Codec<CtIdle> = struct(
   },
 );
 
+/** C: struct ct_sctp_assoc_key */
+export interface CtSctpAssocKey {
+  tag: number;
+  sport: number;
+  dport: number;
+}
+export const ctSctpAssocKey: Codec<CtSctpAssocKey> = struct(
+  {
+    tag: u32,
+    sport: be16,
+    dport: be16,
+  },
+  {
+    size: 8,
+    offsets: {
+      tag: 0,
+      sport: 4,
+      dport: 6,
+    },
+  },
+);
+
+/** C: struct ct_sctp_assoc */
+export interface CtSctpAssoc {
+  first: CtKey;
+  peerTag: number;
+  reply: number;
+}
+export const ctSctpAssoc: Codec<CtSctpAssoc> = struct(
+  {
+    first: ctKey,
+    peerTag: u32,
+    reply: u8,
+  },
+  {
+    size: 48,
+    offsets: {
+      first: 0,
+      peerTag: 40,
+      reply: 44,
+    },
+  },
+);
+
+/** C: struct ct_sctp_offer_key */
+export interface CtSctpOfferKey {
+  flow: CtKey;
+  tag: number;
+}
+export const ctSctpOfferKey: Codec<CtSctpOfferKey> = struct(
+  {
+    flow: ctKey,
+    tag: u32,
+  },
+  {
+    size: 44,
+    offsets: {
+      flow: 0,
+      tag: 40,
+    },
+  },
+);
+
+/** C: struct ct_sctp_offer */
+export interface CtSctpOffer {
+  peerTag: number;
+}
+export const ctSctpOffer: Codec<CtSctpOffer> = struct(
+  {
+    peerTag: u32,
+  },
+  {
+    size: 4,
+    offsets: {
+      peerTag: 0,
+    },
+  },
+);
+
 /** C: struct ct_reset_event */
 export interface CtResetEvent {
   key: CtKey;
