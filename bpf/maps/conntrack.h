@@ -74,6 +74,18 @@ enum ct_special {
 	CT_SPECIAL_FORCED = 1 << 5, /* with DSR: in a tunnel wherever the endpoint is */
 };
 
+/*
+ * What became of the header of a flow with CT_SPECIAL_PPV2. Sequence numbers of both entries are as the client counts, so
+ * until CT_PPV2_ACKED the last acknowledgment of the answers' entry is where the header belongs: behind the client's SYN.
+ */
+enum ct_ppv2 {
+	CT_PPV2_SENT = 1 << 0,	   /* the client's entry: it was put in */
+	CT_PPV2_FOLLOWED = 1 << 1, /* the client's entry: its first bytes have gone after it */
+	CT_PPV2_ACKED = 1 << 2,	   /* the endpoint has it: the answers' entry knows first */
+	CT_PPV2_NO_ROOM = 1 << 3,  /* the answers' entry: it does not fit the endpoint's window yet */
+	CT_PPV2_TWIN = 1 << 4,	   /* the client's entry: the copy of a reset is on its way round */
+};
+
 enum ct_flags {
 	CT_REPLY = 1 << 0,	/* this entry is the way back */
 	CT_FROM_LOCAL = 1 << 1, /* the flow began on this machine, through lo */
@@ -130,7 +142,8 @@ struct ct_entry {
 	__u32 tcp_ack;
 	__u8 tcp_wscale; /* shift of the windows this direction offers, 0 when not agreed */
 	__u8 special;	 /* enum ct_special */
-	__u8 pad[2];
+	__u8 ppv2;	 /* enum ct_ppv2 */
+	__u8 ppv2_tick;	 /* with CT_SPECIAL_PPV2: when the header was last repeated, in units of 16 ticks */
 };
 
 #define RESOLVE_SHIFT 8

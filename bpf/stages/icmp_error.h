@@ -15,8 +15,8 @@
 struct quoted_l4 {
 	__be16 sport;  /* ICMP: type and code */
 	__be16 dport;  /* ICMP: checksum */
-	__be16 third;  /* ICMP: identifier */
-	__be16 fourth; /* UDP: checksum */
+	__be16 third;  /* ICMP: identifier, TCP: upper half of the sequence number */
+	__be16 fourth; /* UDP: checksum, TCP: lower half */
 };
 
 static __always_inline bool quoted_is_echo(__u8 proto)
@@ -48,6 +48,13 @@ static __always_inline void translate_quoted_l4(struct quoted_l4 *l4, const stru
 	}
 	l4->sport = entry->ndport;
 	l4->dport = entry->nsport;
+	/* The client knows its segments by other numbers than the endpoint. */
+	if (entry->special & CT_SPECIAL_PPV2 && entry->flags & CT_REPLY) {
+		__u32 seq = ppv2_unshift((__u32)bpf_ntohs(l4->third) << 16 | bpf_ntohs(l4->fourth), entry);
+
+		l4->third = bpf_htons(seq >> 16);
+		l4->fourth = bpf_htons(seq);
+	}
 	if (proto == IPPROTO_UDP && l4->fourth) {
 		delta = csum_delta(old, 4, new, 4);
 		l4->fourth = csum_apply(l4->fourth, csum_fold(delta + addresses));
@@ -66,7 +73,7 @@ static __always_inline void translate_quoted_tcp_check(struct __sk_buff *skb, __
 
 	if (bpf_skb_load_bytes(skb, l4_off + 16, &check, sizeof(check)))
 		return;
-	changed = csum_apply(check, csum_fold((__u32)csum_delta(old, 4, new, 4) + addresses));
+	changed = csum_apply(check, csum_fold((__u32)csum_delta(old, sizeof(*old), new, sizeof(*new)) + addresses));
 	before = check;
 	after = changed;
 	bpf_skb_store_bytes(skb, l4_off + 16, &changed, sizeof(changed), 0);

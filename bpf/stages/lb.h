@@ -521,6 +521,9 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 		entry.flags |= CT_FROM_LOCAL;
 	if (translate(p, service, endpoint, entry.flags & CT_FROM_LOCAL, &entry))
 		return refuse(skb, p, service->service_id, entry.endpoint_id, DROP_BAD_ENDPOINT);
+	/* The two do not go together yet. */
+	if ((entry.special & (CT_SPECIAL_PPV2 | CT_SPECIAL_FAMILY)) == (CT_SPECIAL_PPV2 | CT_SPECIAL_FAMILY))
+		return refuse(skb, p, service->service_id, entry.endpoint_id, DROP_PPV2);
 	if (p->key.proto == IPPROTO_TCP) {
 		entry.state = CT_TCP_SYN_SENT;
 		remember_syn(skb, p, &entry);

@@ -179,6 +179,21 @@ struct tcp_words {
 	__be16 window;
 };
 
+/* The packet goes back to its sender as a new one. Addresses change places: no checksum sees a difference. */
+static __always_inline long return_address(struct __sk_buff *skb, const struct pkt *p)
+{
+	__be32 addresses[2] = { p->key.daddr.w[3], p->key.saddr.w[3] };
+	__u8 ttl = REPLY_TTL;
+
+	if (p->v4)
+		return bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, REPLY_TTL, 2) ||
+		       bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0) ||
+		       bpf_skb_store_bytes(skb, ETH_HLEN + 12, addresses, sizeof(addresses), 0);
+	return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), 0) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN + 8, &p->key.daddr, 16, 0) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN + 24, &p->key.saddr, 16, 0);
+}
+
 /*
  * Answers a SYN with RST|ACK (RFC 9293 3.10.7.1). Length and options stay, which a reset may have, so that only fields
  * change whose checksum difference is known.
@@ -186,7 +201,6 @@ struct tcp_words {
 __noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct tcp_words old, new = {};
-	__u8 ttl = REPLY_TTL;
 	__u32 l4_off;
 
 	if (!p)
@@ -204,20 +218,8 @@ __noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
 	if (bpf_skb_store_bytes(skb, l4_off, &new, sizeof(new), 0) ||
 	    bpf_l4_csum_replace(skb, l4_off + 16, 0, csum_delta(&old, sizeof(old), &new, sizeof(new)), 0))
 		return VERDICT_DROP;
-	/* Addresses change places: no checksum sees a difference. */
-	if (p->v4) {
-		__be32 addresses[2] = { p->key.daddr.w[3], p->key.saddr.w[3] };
-
-		if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, REPLY_TTL, 2) ||
-		    bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0) ||
-		    bpf_skb_store_bytes(skb, ETH_HLEN + 12, addresses, sizeof(addresses), 0))
-			return VERDICT_DROP;
-	} else {
-		if (bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), 0) ||
-		    bpf_skb_store_bytes(skb, ETH_HLEN + 8, &p->key.daddr, 16, 0) ||
-		    bpf_skb_store_bytes(skb, ETH_HLEN + 24, &p->key.saddr, 16, 0))
-			return VERDICT_DROP;
-	}
+	if (return_address(skb, p))
+		return VERDICT_DROP;
 	return send_back(skb);
 }
 

@@ -47,9 +47,9 @@ __noinline int announce_reset(const struct ct_key *key, const struct ct_entry *e
 	event->reason = reason;
 	event->client_seq = entry->tcp_ack;
 	if (other) {
-		/* Entries count as the client does; the endpoint has got our header before. */
+		/* Entries count as the client does; the endpoint may have got our header before. */
 		event->endpoint_seq = other->tcp_ack;
-		if (entry->special & CT_SPECIAL_PPV2)
+		if (entry->special & CT_SPECIAL_PPV2 && other->ppv2 & CT_PPV2_ACKED)
 			event->endpoint_seq += ppv2_length(key);
 	} else {
 		event->one_way = 1;

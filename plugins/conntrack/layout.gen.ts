@@ -63,6 +63,15 @@ export const CtSpecial = {
   CT_SPECIAL_FORCED: 32,
 } as const;
 
+/** C: enum ct_ppv2 */
+export const CtPpv2 = {
+  CT_PPV2_SENT: 1,
+  CT_PPV2_FOLLOWED: 2,
+  CT_PPV2_ACKED: 4,
+  CT_PPV2_NO_ROOM: 8,
+  CT_PPV2_TWIN: 16,
+} as const;
+
 /** C: enum ct_flags */
 export const CtFlags = {
   CT_REPLY: 1,
@@ -156,6 +165,8 @@ export interface CtEntry {
   tcpAck: number;
   tcpWscale: number;
   special: number;
+  ppv2: number;
+  ppv2Tick: number;
 }
 export const ctEntry: Codec<CtEntry> = struct(
   {
@@ -184,6 +195,8 @@ export const ctEntry: Codec<CtEntry> = struct(
     tcpAck: u32,
     tcpWscale: u8,
     special: u8,
+    ppv2: u8,
+    ppv2Tick: u8,
   },
   {
     size: 104,
@@ -213,6 +226,8 @@ export const ctEntry: Codec<CtEntry> = struct(
       tcpAck: 96,
       tcpWscale: 100,
       special: 101,
+      ppv2: 102,
+      ppv2Tick: 103,
     },
   },
 );
