@@ -97,9 +97,10 @@ export class XdpAttachments {
 
   private settle(link: NetworkLink, wish: XdpWish, driver: string | undefined): void {
     const before = this.held.get(link.ifindex);
-    const outcome = wish.mode ? this.take(link, wish.mode, wish.reason, driver) : undefined;
-    if (outcome?.mode === undefined || outcome.mode === 'off') this.detach(link.ifindex);
-    const held: Held = outcome ?? { mode: 'off', reason: wish.reason, link };
+    const held: Held = wish.mode
+      ? this.take(link, wish.mode, wish.reason, driver)
+      : { mode: 'off', reason: wish.reason, link };
+    if (held.mode === 'off') this.detach(link.ifindex);
     this.held.set(link.ifindex, held);
     if (before?.mode !== held.mode || before.reason !== held.reason) this.report(held, wish.mode !== undefined);
   }
@@ -123,10 +124,10 @@ export class XdpAttachments {
     const errno = this.hang(program, link, mode);
     if (errno === Errno.EBUSY || errno === Errno.EEXIST) return refused('somebody else has an XDP program there', true);
     if (errno !== 0) return refused(refusalText(mode, errno));
-    const flags =
-      DpXdpFlags.DP_XDP_IN | (mode === 'generic' || this.takesFrames(link, driver) ? DpXdpFlags.DP_XDP_OUT : 0);
+    const out = mode === 'generic' || this.takesFrames(link, driver);
+    const flags = DpXdpFlags.DP_XDP_IN | (out ? DpXdpFlags.DP_XDP_OUT : 0);
     program.setDevice(link.ifindex, { mac: link.mac, flags });
-    return { mode, reason, link };
+    return { mode, reason: out ? reason : `${reason}, which takes no frames of other devices`, link };
   }
 
   /** 0, or why the kernel refuses. What hangs there already under this name stays. */
