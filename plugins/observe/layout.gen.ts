@@ -63,6 +63,15 @@ export const CtSpecial = {
   CT_SPECIAL_FORCED: 32,
 } as const;
 
+/** C: enum ct_ppv2 */
+export const CtPpv2 = {
+  CT_PPV2_SENT: 1,
+  CT_PPV2_FOLLOWED: 2,
+  CT_PPV2_ACKED: 4,
+  CT_PPV2_NO_ROOM: 8,
+  CT_PPV2_TWIN: 16,
+} as const;
+
 /** C: enum ct_flags */
 export const CtFlags = {
   CT_REPLY: 1,
@@ -276,6 +285,8 @@ export interface CtEntry {
   tcpAck: number;
   tcpWscale: number;
   special: number;
+  ppv2: number;
+  ppv2Tick: number;
 }
 export const ctEntry: Codec<CtEntry> = struct(
   {
@@ -304,6 +315,8 @@ export const ctEntry: Codec<CtEntry> = struct(
     tcpAck: u32,
     tcpWscale: u8,
     special: u8,
+    ppv2: u8,
+    ppv2Tick: u8,
   },
   {
     size: 104,
@@ -333,6 +346,8 @@ export const ctEntry: Codec<CtEntry> = struct(
       tcpAck: 96,
       tcpWscale: 100,
       special: 101,
+      ppv2: 102,
+      ppv2Tick: 103,
     },
   },
 );
@@ -867,6 +882,85 @@ export const lbAffinity: Codec<LbAffinity> = struct(
     offsets: {
       endpointId: 0,
       seen: 4,
+    },
+  },
+);
+
+/** C: struct ct_sctp_assoc_key */
+export interface CtSctpAssocKey {
+  tag: number;
+  sport: number;
+  dport: number;
+}
+export const ctSctpAssocKey: Codec<CtSctpAssocKey> = struct(
+  {
+    tag: u32,
+    sport: be16,
+    dport: be16,
+  },
+  {
+    size: 8,
+    offsets: {
+      tag: 0,
+      sport: 4,
+      dport: 6,
+    },
+  },
+);
+
+/** C: struct ct_sctp_assoc */
+export interface CtSctpAssoc {
+  first: CtKey;
+  peerTag: number;
+  reply: number;
+}
+export const ctSctpAssoc: Codec<CtSctpAssoc> = struct(
+  {
+    first: ctKey,
+    peerTag: u32,
+    reply: u8,
+  },
+  {
+    size: 48,
+    offsets: {
+      first: 0,
+      peerTag: 40,
+      reply: 44,
+    },
+  },
+);
+
+/** C: struct ct_sctp_offer_key */
+export interface CtSctpOfferKey {
+  flow: CtKey;
+  tag: number;
+}
+export const ctSctpOfferKey: Codec<CtSctpOfferKey> = struct(
+  {
+    flow: ctKey,
+    tag: u32,
+  },
+  {
+    size: 44,
+    offsets: {
+      flow: 0,
+      tag: 40,
+    },
+  },
+);
+
+/** C: struct ct_sctp_offer */
+export interface CtSctpOffer {
+  peerTag: number;
+}
+export const ctSctpOffer: Codec<CtSctpOffer> = struct(
+  {
+    peerTag: u32,
+  },
+  {
+    size: 4,
+    offsets: {
+      peerTag: 0,
     },
   },
 );
