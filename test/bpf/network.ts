@@ -40,6 +40,8 @@ export const ROUTED = {
 
 export interface Network {
   readonly ifindex: (device: Device | 'lo') => number;
+  /** Of the other end of the device's pair. */
+  readonly farIfindex: (device: Device) => number;
 }
 
 let current: Network | undefined;
@@ -58,9 +60,12 @@ export function enterNetwork(): Network {
   const commands = ['link set lo up', ...deviceCommands(CLIENT_SIDE), ...deviceCommands(SERVER_SIDE)];
   commands.push(...deviceCommands(NARROW_SIDE, NARROW_MTU), ...routeCommands());
   execFileSync('ip', ['-batch', '-'], { input: `${commands.join('\n')}\n` });
-  const names = ['lo', CLIENT_SIDE.name, SERVER_SIDE.name, NARROW_SIDE.name];
-  const indexes = new Map(names.map((name) => [name, ifindexOf(name)]));
-  current = { ifindex: (device) => indexes.get(device === 'lo' ? 'lo' : device.name) ?? 0 };
+  const names = [CLIENT_SIDE, SERVER_SIDE, NARROW_SIDE].flatMap(({ name }) => [name, `${name}-peer`]);
+  const indexes = new Map(['lo', ...names].map((name) => [name, ifindexOf(name)]));
+  current = {
+    ifindex: (device) => indexes.get(device === 'lo' ? 'lo' : device.name) ?? 0,
+    farIfindex: ({ name }) => indexes.get(`${name}-peer`) ?? 0,
+  };
   return current;
 }
 
