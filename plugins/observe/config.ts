@@ -8,5 +8,3 @@ export const observeConfig = z.strictObject({
   /** Services with a time series of their own in `loxilb_service_drops_total`; the rest is added up. */
   serviceMetrics: z.int().min(0).max(10_000).default(100),
 });
-
-export type ObserveConfig = z.output<typeof observeConfig>;
