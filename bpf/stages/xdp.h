@@ -88,7 +88,8 @@ static __always_inline int xdp_tunnel(struct xdp_md *ctx, const struct pkt *p, c
 	struct ethhdr *eth;
 	__u8 class;
 
-	if (ip_is_zero(&entry->nsaddr) || (void *)inner + sizeof(struct ipv6hdr) > end)
+	/* The frame may be no longer than a small IPv4 packet. */
+	if (ip_is_zero(&entry->nsaddr) || (void *)inner + sizeof(struct iphdr) > end)
 		return -1;
 	if (p->v4) {
 		struct iphdr *ip = data + ETH_HLEN;

@@ -7,6 +7,7 @@ import {
   dpServiceDrop,
   dpServiceDropKey,
   dpTraceStep,
+  dpXdpDevice,
   intfKey,
   intfValue,
 } from '../../core/dataplane/layout.gen.js';
@@ -42,6 +43,7 @@ export function openPathMaps(fdOf: (name: string) => number, cpus: number) {
     observe: open('dp_observe', u32, dpObserve),
     serviceDrops: open('dp_service_drop', dpServiceDropKey, dpServiceDrop, cpus),
     trace: open('dp_trace', u32, dpTraceStep),
+    xdpDevices: open('dp_xdp_device', u32, dpXdpDevice),
     flows: open('ct_flow', ctKey, ctEntry),
     pending: open('ct_new', ctKey, ctEntry),
     halfOpen: open('ct_half_open', u32, ctHalfOpen),
