@@ -45,6 +45,8 @@ __noinline int frag_send_held(struct __sk_buff *skb, const struct frag_held_key 
 	    !bpf_skb_store_bytes(skb, 0, held->frame, length, BPF_F_RECOMPUTE_CSUM) &&
 	    !bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
 		count(EVENT_FRAGMENT_SENT);
+	else
+		count(DROP_FRAGMENT);
 	bpf_map_delete_elem(&frag_held, key);
 	return 0;
 }

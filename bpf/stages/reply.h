@@ -21,8 +21,9 @@ enum reply_reason {
  */
 #define QUOTE_L4_TCP sizeof(struct tcphdr)
 #define QUOTE_L4 8
-#define QUOTE4_MAX (sizeof(struct iphdr) + QUOTE_L4_TCP)
-#define QUOTE6_MAX (sizeof(struct ipv6hdr) + QUOTE_L4_TCP)
+/* With room for IP options and for the extension header of a fragment; what is longer is cut. */
+#define QUOTE4_MAX (15 * 4 + QUOTE_L4_TCP)
+#define QUOTE6_MAX (sizeof(struct ipv6hdr) + 24 + QUOTE_L4_TCP)
 
 struct icmp_header {
 	__u8 type;
@@ -90,21 +91,37 @@ static __always_inline __u16 unfinished_quote(struct __sk_buff *skb, __u8 proto,
 	return csum_fold((__u16)~seed + (__u32)finished);
 }
 
+/* Bytes quoted of the packet, from its IP header on, in whole words. */
+static __always_inline __u32 quote_length(const struct pkt *p, __u32 l4_size, __u32 max)
+{
+	__u32 length = p->l4_off - ETH_HLEN + l4_size;
+
+	/* The last part of a packet may have less than a header. */
+	if (length > p->l3_len)
+		length = p->l3_len & ~3U;
+	if (length > max)
+		length = max;
+	barrier_var(length);
+	return length;
+}
+
 __noinline int reply_icmp4(struct __sk_buff *skb, const struct pkt *p, __u32 reason, __u32 mtu)
 {
 	struct reply4 reply = {};
 	__u32 header = sizeof(reply.ip) + sizeof(reply.icmp);
 	__u32 l4_size, quote_size;
-	__u16 unfinished;
+	__u16 unfinished = 0;
 
-	/* With IP options the quote would be longer than what is built here. */
-	if (!p || p->l4_off != ETH_HLEN + sizeof(struct iphdr))
+	if (!p)
 		return VERDICT_DROP;
 	l4_size = p->key.proto == IPPROTO_TCP ? QUOTE_L4_TCP : QUOTE_L4;
-	quote_size = sizeof(struct iphdr) + l4_size;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
+	quote_size = quote_length(p, l4_size, QUOTE4_MAX);
+	if (quote_size < sizeof(struct iphdr) || quote_size > QUOTE4_MAX ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
 		return VERDICT_DROP;
-	unfinished = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct iphdr), l4_size);
+	/* Checksums are left to devices by senders on this host, and those set no IP options. */
+	if (likely(p->l4_off == ETH_HLEN + sizeof(struct iphdr)))
+		unfinished = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct iphdr), l4_size);
 	if (bpf_skb_change_tail(skb, ETH_HLEN + quote_size, 0) || bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
 		return VERDICT_DROP;
 	icmp4_kind(&reply.icmp, reason, mtu);
@@ -127,16 +144,18 @@ __noinline int reply_icmp6(struct __sk_buff *skb, const struct pkt *p, __u32 rea
 {
 	struct reply6 reply = {};
 	__u32 header = sizeof(reply.ip) + sizeof(reply.icmp);
-	__u32 l4_size, quote_size, sum;
+	__u32 l4_size, quote_size, sum = 0;
 	__be32 pseudo[2];
 
-	if (!p || p->l4_off != ETH_HLEN + sizeof(struct ipv6hdr))
+	if (!p)
 		return VERDICT_DROP;
 	l4_size = p->key.proto == IPPROTO_TCP ? QUOTE_L4_TCP : QUOTE_L4;
-	quote_size = sizeof(struct ipv6hdr) + l4_size;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
+	quote_size = quote_length(p, l4_size, QUOTE6_MAX);
+	if (quote_size < sizeof(struct ipv6hdr) || quote_size > QUOTE6_MAX ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
 		return VERDICT_DROP;
-	sum = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct ipv6hdr), l4_size);
+	if (likely(p->l4_off == ETH_HLEN + sizeof(struct ipv6hdr)))
+		sum = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct ipv6hdr), l4_size);
 	if (bpf_skb_change_tail(skb, ETH_HLEN + quote_size, 0) || bpf_skb_adjust_room(skb, header, BPF_ADJ_ROOM_MAC, 0))
 		return VERDICT_DROP;
 	icmp6_kind(&reply.icmp, reason, mtu);
@@ -162,8 +181,9 @@ __noinline int reply_icmp_error(struct __sk_buff *skb, const struct pkt *p, __u3
 {
 	if (!p)
 		return VERDICT_DROP;
+	/* Of an IPv4 packet in parts the first alone is answered (RFC 1122 3.2.2). */
 	if (p->v4)
-		return reply_icmp4(skb, p, reason, mtu);
+		return p->fragment == FRAGMENT_LATER ? VERDICT_DROP : reply_icmp4(skb, p, reason, mtu);
 	if (!cfg_ipv6)
 		return VERDICT_DROP;
 	return reply_icmp6(skb, p, reason, mtu);
@@ -226,7 +246,8 @@ __noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
 /* A service without an active endpoint refuses at once. */
 static __always_inline int reply_refused(struct __sk_buff *skb, const struct pkt *p)
 {
+	/* A reset made of the first part of a packet would be the first part of a packet. */
 	if (p->key.proto == IPPROTO_TCP)
-		return reply_tcp_reset(skb, p);
+		return p->fragment ? VERDICT_DROP : reply_tcp_reset(skb, p);
 	return reply_icmp_error(skb, p, REPLY_PORT_UNREACHABLE, 0);
 }
