@@ -71,11 +71,18 @@ export class MemorySlice<K, V> implements MapSlice<K, V> {
   setMany(entries: readonly (readonly [K, V])[]): void {
     this.calls.setMany++;
     this.beforeWrite(this.spec.name);
-    const before = new Map(this.bytes);
+    const encoded = entries.map(([key, value]) => [this.#keyText(key), encodeBytes(this.spec.value, value)] as const);
+    const before: (readonly [string, Uint8Array | undefined])[] = [];
     try {
-      for (const [key, value] of entries) this.#write(this.#keyText(key), encodeBytes(this.spec.value, value));
+      for (const [key, value] of encoded) {
+        before.push([key, this.bytes.get(key)]);
+        this.#write(key, value);
+      }
     } catch (error) {
-      replace(this.bytes, before);
+      for (const [key, value] of before.reverse()) {
+        if (value) this.bytes.set(key, value);
+        else this.bytes.delete(key);
+      }
       throw error;
     }
   }
