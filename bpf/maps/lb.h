@@ -114,6 +114,19 @@ struct {
 	__type(value, struct lb_address);
 } lb_address SEC(".maps");
 
+/* How large a tunnel's packets may be on their way to an endpoint: what routers said, by the endpoint's address. */
+struct lb_tunnel_mtu {
+	__u32 mtu;
+	__u32 seen; /* ticks */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct ip_addr);
+	__type(value, struct lb_tunnel_mtu);
+} lb_tunnel_mtu SEC(".maps");
+
 /* Prefixes that may use a service with LB_SERVICE_SOURCES. Bits of `prefixlen` count from `service_id` on. */
 struct lb_source_key {
 	__u32 prefixlen;

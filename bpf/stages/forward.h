@@ -7,6 +7,7 @@
 #include "../maps/dataplane.h"
 #include "../maps/lb.h"
 #include "reply.h"
+#include "tunnel_mtu.h"
 
 /* The last stage: find the way out of a flow, translate the packet, send it. */
 
@@ -84,7 +85,10 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 		neighbour = neighbour || is_on_link(&fib, &entry->ndaddr);
 		entry->special = neighbour ? CT_SPECIAL_DSR : CT_SPECIAL_DSR | CT_SPECIAL_TUNNEL;
 	}
-	mtu = mtu_before(fib.mtu_result, entry);
+	mtu = fib.mtu_result;
+	if (unlikely(entry->special & CT_SPECIAL_TUNNEL))
+		mtu = tunnel_mtu(&entry->ndaddr, mtu);
+	mtu = mtu_before(mtu, entry);
 	entry->mtu = mtu > 0xffff || rc != BPF_FIB_LKUP_RET_SUCCESS ? 0xffff : mtu;
 	entry->oif = fib.ifindex;
 	entry->resolved = now_ticks() >> RESOLVE_SHIFT;

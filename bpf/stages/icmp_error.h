@@ -5,6 +5,7 @@
 #include "../include/verdict.h"
 #include "conntrack.h"
 #include "forward.h"
+#include "tunnel_mtu.h"
 
 /*
  * ICMP errors about translated packets: the quote is translated back, so that the sender of the original packet
@@ -143,8 +144,11 @@ __noinline int icmp4_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
 	step_with(STEP_ICMP_QUOTE, key.proto, !!entry, 0, &key.saddr);
-	if (!entry)
+	if (!entry) {
+		if (is_tunnel(key.proto))
+			learn_tunnel_mtu(skb, p, &key.saddr);
 		return VERDICT_NEXT;
+	}
 	if (entry->special & (CT_SPECIAL_DSR | CT_SPECIAL_FAMILY)) {
 		p->key = key;
 		return VERDICT_CONTINUE;
@@ -213,8 +217,11 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	quoted_key(&key, &old_l4);
 	entry = ct_lookup(&key);
 	step_with(STEP_ICMP_QUOTE, key.proto, !!entry, 0, &key.saddr);
-	if (!entry)
+	if (!entry) {
+		if (is_tunnel(key.proto))
+			learn_tunnel_mtu(skb, p, &key.saddr);
 		return VERDICT_NEXT;
+	}
 	if (entry->special & (CT_SPECIAL_DSR | CT_SPECIAL_FAMILY)) {
 		p->key = key;
 		return VERDICT_CONTINUE;

@@ -373,7 +373,7 @@ static __always_inline __be16 endpoint_port(const struct pkt *p, const struct lb
 
 /* Fills in what the flow's packets become. */
 static __noinline int translate(const struct pkt *p, const struct lb_service *service,
-				     const struct lb_endpoint *endpoint, bool from_local, struct ct_entry *entry)
+				const struct lb_endpoint *endpoint, bool from_local, struct ct_entry *entry)
 {
 	bool v4 = ip_is_v4(&endpoint->addr);
 	/* A local process that talks to the service has taken the service's own address as its source. */

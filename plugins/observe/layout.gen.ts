@@ -666,6 +666,25 @@ export const lbAddress: Codec<LbAddress> = struct(
   },
 );
 
+/** C: struct lb_tunnel_mtu */
+export interface LbTunnelMtu {
+  mtu: number;
+  seen: number;
+}
+export const lbTunnelMtu: Codec<LbTunnelMtu> = struct(
+  {
+    mtu: u32,
+    seen: u32,
+  },
+  {
+    size: 8,
+    offsets: {
+      mtu: 0,
+      seen: 4,
+    },
+  },
+);
+
 /** C: struct lb_source_key */
 export interface LbSourceKey {
   prefixlen: number;

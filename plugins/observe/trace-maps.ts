@@ -20,6 +20,8 @@ export const SHARED_MAPS: readonly string[] = [
   'lb_service',
   'lb_slot',
   'lb_source',
+  // Written with ICMP errors only, and a trace is never one.
+  'lb_tunnel_mtu',
 ];
 
 /**
