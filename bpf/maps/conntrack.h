@@ -94,6 +94,7 @@ enum ct_flags {
 	CT_EVICTABLE = 1 << 4,	/* lives in ct_new */
 	CT_ONE_WAY = 1 << 5,	/* there is no entry for the other direction */
 	CT_PATH = 1 << 6,	/* another path of an SCTP association: its first flow is the one that counts */
+	CT_IDLE_TIMER = 1 << 7, /* ct_idle has a timer for the flow */
 };
 
 /* How packets of a flow leave. */

@@ -40,6 +40,9 @@ static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entr
 	entry->flags &= ~(CT_PENDING | CT_EVICTABLE);
 	if (other)
 		other->flags &= ~(CT_PENDING | CT_EVICTABLE);
+	/* Before the entries are copied, for they tell of it. */
+	if (p->key.proto == IPPROTO_TCP)
+		watch_idle(&p->key, entry, other);
 	if (evictable) {
 		ct_reverse_key(&reverse, &p->key, entry);
 		if (bpf_map_update_elem(&ct_flow, &p->key, entry, BPF_ANY))
@@ -54,8 +57,6 @@ static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entr
 	if (!(entry->flags & CT_PATH))
 		endpoint_flow_confirmed(entry->endpoint_id);
 	count(EVENT_FLOW_CONFIRMED);
-	if (p->key.proto == IPPROTO_TCP)
-		watch_idle(&p->key, entry);
 	if (!evictable)
 		return CT_KEPT;
 	bpf_map_delete_elem(&ct_new, &p->key);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
+#include <linux/errno.h>
+
 #include "../maps/conntrack.h"
 #include "../maps/lb.h"
 #include "reset.h"
@@ -71,10 +73,11 @@ over:
 #define CLOCK_MONOTONIC 1
 
 /* Begins to watch an established flow whose service has an idle time of its own. The key is the client's direction. */
-__noinline int watch_idle(const struct ct_key *key, const struct ct_entry *entry)
+__noinline int watch_idle(const struct ct_key *key, struct ct_entry *entry, struct ct_entry *other)
 {
 	struct lb_service_state *service;
 	struct ct_idle fresh = {}, *idle;
+	long err;
 
 	if (!key || !entry)
 		return 0;
@@ -85,8 +88,17 @@ __noinline int watch_idle(const struct ct_key *key, const struct ct_entry *entry
 	idle = bpf_map_lookup_elem(&ct_idle, key);
 	if (!idle)
 		return 0;
-	/* EBUSY: an earlier flow of this tuple has left its timer, which serves as well. */
-	if (bpf_timer_init(&idle->timer, &ct_idle, CLOCK_MONOTONIC))
+	err = bpf_timer_init(&idle->timer, &ct_idle, CLOCK_MONOTONIC);
+	/* No memory to be had just now: the pass ends the flow, a second later at most. */
+	if (err && err != -EBUSY) {
+		bpf_map_delete_elem(&ct_idle, key);
+		return 0;
+	}
+	entry->flags |= CT_IDLE_TIMER;
+	if (other)
+		other->flags |= CT_IDLE_TIMER;
+	/* An earlier flow of this tuple has left its timer, which serves as well. */
+	if (err)
 		return 0;
 	bpf_timer_set_callback(&idle->timer, idle_over);
 	bpf_timer_start(&idle->timer, (__u64)service->idle_ticks << TICK_SHIFT, 0);

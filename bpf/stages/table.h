@@ -63,6 +63,9 @@ static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry 
 		if (key->proto == IPPROTO_SCTP)
 			sctp_forget(key, entry);
 	}
+	/* The key of the client's direction. Of a flow that is gone nobody need be told. */
+	if (unlikely(flags & CT_IDLE_TIMER))
+		bpf_map_delete_elem(&ct_idle, flags & CT_REPLY ? &reverse : key);
 	if (flags & CT_EVICTABLE) {
 		/* Without a way back the reverse tuple may belong to somebody else. */
 		if (!(flags & CT_ONE_WAY))

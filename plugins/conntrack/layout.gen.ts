@@ -81,6 +81,7 @@ export const CtFlags = {
   CT_EVICTABLE: 16,
   CT_ONE_WAY: 32,
   CT_PATH: 64,
+  CT_IDLE_TIMER: 128,
 } as const;
 
 /** C: enum ct_way */

@@ -20,8 +20,6 @@ export const SHARED_MAPS: readonly string[] = [
   'lb_service',
   'lb_slot',
   'lb_source',
-  // Written with ICMP errors only, and a trace is never one.
-  'lb_tunnel_mtu',
 ];
 
 /**
@@ -51,6 +49,8 @@ export const EMPTY_MAPS: readonly string[] = [
   'frag_held',
   'frag_scratch',
   'lb_ep_stats',
+  // A trace does not know what routers have said about the way inside a tunnel.
+  'lb_tunnel_mtu',
 ];
 
 /** As long as the running ones these would take megabytes for each CPU, and nothing reads them. */
