@@ -110,14 +110,20 @@ describePath('flows that end while they are open', (bench) => {
   const hex = (bytes: readonly Uint8Array[]) => bytes.map((one) => Buffer.from(one).toString('hex')).sort();
   const expectRecords = (...expected: readonly Expected[]) => expect(hex(records())).toEqual(hex(expected.map(record)));
 
-  /** Milliseconds until there is no flow; fails after `limit`. */
+  /**
+   * Milliseconds until there is no flow; fails after `limit`. Where the kernel had no memory for a timer at that moment
+   * the daemon's next pass ends the flow.
+   */
   const untilGone = async (limit: number): Promise<number> => {
     const began = performance.now();
-    while (flows() > 0) {
-      expect(performance.now() - began).toBeLessThan(limit);
-      await sleep(20);
+    const passed = () => performance.now() - began;
+    for (let passes = 0; flows() > 0; await sleep(20)) {
+      expect(passed()).toBeLessThan(limit);
+      if (passed() < IDLE_MS + 600 || passes > 0) continue;
+      bench().path.expire();
+      passes++;
     }
-    return performance.now() - began;
+    return passed();
   };
   const ticks = (ms: number) => Math.floor((ms / 1000) * TICKS_PER_SECOND);
   const add = (family: Family, fields = {}, endpoint = {}) =>
@@ -251,12 +257,36 @@ describePath('flows that end while they are open', (bench) => {
       expectRecords(expectedOf(family, 40_009, id, CT_RESET_IDLE));
     });
 
+    it('without any pass, by timers alone', async () => {
+      add(family);
+      for (let port = 1; port <= 20; port++) talk(family, port).establish();
+      await sleep(IDLE_MS + 300);
+      expect(flows()).toBeLessThan(40);
+    });
+
     it('hundreds of flows: each is told once', async () => {
       const { id } = add(family);
       const ports = Array.from({ length: 400 }, (_, index) => 20_000 + index);
       for (const port of ports) talk(family, port).establish();
-      await untilGone(IDLE_MS + 1500);
+      await sleep(IDLE_MS + 500);
+      // Where the kernel had no memory for a timer just then, the daemon's next pass ends the flow.
+      bench().path.expire();
+      expect(flows()).toBe(0);
+      expect(bench().path.maps.idle.keys()).toEqual([]);
       expectRecords(...ports.map((port) => expectedOf(family, port, id, CT_RESET_IDLE)));
+    });
+
+    it('a flow that ends in another way leaves no timer behind', () => {
+      add(family, { idleTicks: 3600 * TICKS_PER_SECOND });
+      for (let port = 1; port <= 20; port++) {
+        const { ask, establish } = talk(family, port);
+        establish();
+        ask(TCP.rst, { sequence: 1001 });
+      }
+      age(12);
+      bench().path.expire();
+      expect(flows()).toBe(0);
+      expect(bench().path.maps.idle.keys()).toEqual([]);
     });
 
     describe('an endpoint that is cut off', () => {
