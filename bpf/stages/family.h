@@ -59,6 +59,30 @@ __noinline int sum_bytes(struct __sk_buff *skb, __u32 off, __u32 length)
 	return length ? -1 : csum_fold(sum);
 }
 
+static const __u8 nothing[PARSE_PULL] = {};
+
+/*
+ * Zeroes headers that are to be taken out. Whether the kernel then takes them out of the sum over the whole packet
+ * (CHECKSUM_COMPLETE) depends on its version: of zeros it makes no difference.
+ */
+__noinline int clear_headers(struct __sk_buff *skb, __u32 off, __u32 length)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		__u32 size = length < sizeof(nothing) ? length : sizeof(nothing);
+
+		barrier_var(size);
+		if (!size || size > sizeof(nothing))
+			break;
+		if (bpf_skb_store_bytes(skb, off, nothing, size, BPF_F_RECOMPUTE_CSUM))
+			return -1;
+		off += size;
+		length -= size;
+	}
+	return length ? -1 : 0;
+}
+
 /* The packet is to visit other hosts first: its destination is not where it is going (RFC 7915 4.1). */
 __noinline int has_source_route(struct __sk_buff *skb, __u32 length)
 {
@@ -153,8 +177,7 @@ __noinline int family_sum_datagram(struct __sk_buff *skb, const struct pkt *p, c
 					   (__u16)~bpf_htons(IPPROTO_ICMPV6) + bpf_htons(IPPROTO_UDP));
 	if (!check)
 		check = 0xffff;
-	bpf_csum_update(skb, check);
-	return bpf_skb_store_bytes(skb, p->l4_off + 6, &check, sizeof(check), 0);
+	return bpf_skb_store_bytes(skb, p->l4_off + 6, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM);
 }
 
 static __always_inline long family_udp(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
@@ -168,8 +191,8 @@ static __always_inline long family_udp(struct __sk_buff *skb, const struct pkt *
 		/* Over IPv6 such a datagram is discarded (RFC 8200 8.1): it must not become one that is not. */
 		if (!p->v4)
 			return -1;
-		bpf_csum_update(skb, entry->port_delta);
-		return bpf_skb_store_bytes(skb, off, &entry->nsport, 4, 0) || family_sum_datagram(skb, p, entry);
+		return bpf_skb_store_bytes(skb, off, &entry->nsport, 4, BPF_F_RECOMPUTE_CSUM) ||
+		       family_sum_datagram(skb, p, entry);
 	}
 	return bpf_l4_csum_replace(skb, off + 6, 0, entry->addr_delta, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0) ||
 	       bpf_l4_csum_replace(skb, off + 6, 0, entry->port_delta, BPF_F_MARK_MANGLED_0) ||
@@ -210,13 +233,15 @@ static __always_inline long family_l4(struct __sk_buff *skb, const struct pkt *p
 }
 
 /*
- * Makes the base header one of the other family: its length and what the kernel takes the packet for. The kernel's
- * function for it refuses super-packets of UDP, although these know no family: there, room is made and taken.
+ * Makes the base header one of the other family: its length and what the kernel takes the packet for. Older kernels
+ * refuse super-packets of UDP, although these know no family: there, room is made and taken.
  */
 static __always_inline long family_resize(struct __sk_buff *skb, bool to_v4, bool datagrams)
 {
+	if (!bpf_skb_change_proto(skb, bpf_htons(to_v4 ? ETH_P_IP : ETH_P_IPV6), 0))
+		return 0;
 	if (!datagrams)
-		return bpf_skb_change_proto(skb, bpf_htons(to_v4 ? ETH_P_IP : ETH_P_IPV6), 0);
+		return -1;
 	if (to_v4)
 		return bpf_skb_adjust_room(skb, -(int)FAMILY_OVERHEAD, BPF_ADJ_ROOM_MAC,
 					   FAMILY_ROOM | FAMILY_ROOM_IS_V4);
@@ -238,7 +263,6 @@ __noinline int family_to_v4(struct __sk_buff *skb, const struct pkt *p, const st
 	struct iphdr new = { .version = 4, .ihl = 5 };
 	struct ipv6hdr old;
 	bool datagrams;
-	int removed = 0;
 
 	if (!p || !entry || bpf_skb_load_bytes(skb, ETH_HLEN, &old, sizeof(old)))
 		return -1;
@@ -253,8 +277,7 @@ __noinline int family_to_v4(struct __sk_buff *skb, const struct pkt *p, const st
 	if (unlikely(extra)) {
 		int found = skip_extensions(skb, ETH_HLEN + sizeof(old), old.nexthdr);
 
-		removed = sum_bytes(skb, ETH_HLEN + sizeof(old), extra);
-		if (found < 0 || removed < 0)
+		if (found < 0)
 			return -1;
 		/* A packet in one fragment: 5.1.1. */
 		if (found >> 16 == IPPROTO_FRAGMENT) {
@@ -267,15 +290,12 @@ __noinline int family_to_v4(struct __sk_buff *skb, const struct pkt *p, const st
 	new.saddr = entry->nsaddr.w[3];
 	new.daddr = entry->ndaddr.w[3];
 	finish_v4(&new);
-	if (family_l4(skb, p, entry))
+	if (family_l4(skb, p, entry) || clear_headers(skb, ETH_HLEN, sizeof(old) + extra))
 		return -1;
 	if (unlikely(extra) && bpf_skb_adjust_room(skb, -(int)extra, BPF_ADJ_ROOM_NET, FAMILY_ROOM))
 		return -1;
-	if (family_resize(skb, true, datagrams) || bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), 0))
-		return -1;
-	/* A sum over the whole packet has seen the headers come and go. */
-	bpf_csum_update(skb, csum_fold((__u32)csum_delta(&old, sizeof(old), &new, sizeof(new)) + csum_negate(removed)));
-	return 0;
+	return family_resize(skb, true, datagrams) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* RFC 7915 4.1. `hops`: how many the packet loses. */
@@ -285,7 +305,6 @@ __noinline int family_to_v6(struct __sk_buff *skb, const struct pkt *p, const st
 	__u32 extra, size;
 	struct iphdr old;
 	bool datagrams;
-	int removed = 0;
 
 	if (!p || !entry || bpf_skb_load_bytes(skb, ETH_HLEN, &old, sizeof(old)))
 		return -1;
@@ -299,19 +318,14 @@ __noinline int family_to_v6(struct __sk_buff *skb, const struct pkt *p, const st
 	new.hop_limit = p->ttl - hops;
 	__builtin_memcpy(&new.saddr, &entry->nsaddr, sizeof(new.saddr));
 	__builtin_memcpy(&new.daddr, &entry->ndaddr, sizeof(new.daddr));
-	if (unlikely(extra)) {
-		removed = sum_bytes(skb, ETH_HLEN + sizeof(old), extra);
-		if (removed < 0 || has_source_route(skb, extra))
-			return -1;
-	}
+	if (unlikely(extra) && (has_source_route(skb, extra) || clear_headers(skb, ETH_HLEN + sizeof(old), extra)))
+		return -1;
 	if (family_l4(skb, p, entry))
 		return -1;
 	if (unlikely(extra) && bpf_skb_adjust_room(skb, -(int)extra, BPF_ADJ_ROOM_NET, FAMILY_ROOM))
 		return -1;
-	if (family_resize(skb, false, datagrams) || bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), 0))
-		return -1;
-	bpf_csum_update(skb, csum_fold((__u32)csum_delta(&old, sizeof(old), &new, sizeof(new)) + csum_negate(removed)));
-	return 0;
+	return family_resize(skb, false, datagrams) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM);
 }
 
 /*

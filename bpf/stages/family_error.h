@@ -258,10 +258,10 @@ __noinline int family_quoted_l4(struct __sk_buff *skb, const struct pkt *p, cons
 		changed = (__u16)~check;
 		check = csum_apply(check, csum_fold(delta));
 		changed += check;
-		if (bpf_skb_store_bytes(skb, off + 16, &check, sizeof(check), 0))
+		if (bpf_skb_store_bytes(skb, off + 16, &check, sizeof(check), BPF_F_RECOMPUTE_CSUM))
 			return -1;
 	}
-	if (bpf_skb_store_bytes(skb, off, &new, sizeof(new), 0))
+	if (bpf_skb_store_bytes(skb, off, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM))
 		return -1;
 	return csum_fold(csum_fold(changed) + csum_delta(&old, sizeof(old), &new, sizeof(new)));
 }
@@ -317,7 +317,8 @@ static __always_inline long resize_headers(struct __sk_buff *skb, __u32 size, __
 {
 	int room = to_v4 ? wanted + FAMILY_OVERHEAD - size : wanted - FAMILY_OVERHEAD - size;
 
-	return bpf_skb_change_proto(skb, bpf_htons(to_v4 ? ETH_P_IP : ETH_P_IPV6), 0) ||
+	return clear_headers(skb, ETH_HLEN, size) ||
+	       bpf_skb_change_proto(skb, bpf_htons(to_v4 ? ETH_P_IP : ETH_P_IPV6), 0) ||
 	       (room && bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_NET, FAMILY_ROOM)) || family_set_type(skb, to_v4);
 }
 
@@ -326,8 +327,8 @@ __noinline int family_error_to_v6(struct __sk_buff *skb, const struct pkt *p, co
 	struct family_error6 new = { .ip.version = 6, .quoted.version = 6 };
 	__u32 quote_off, l4_off, length, kept, delta;
 	struct iphdr outer, quoted;
-	int sum, tail;
 	__u16 pseudo;
+	int sum, tail;
 
 	if (!p || !entry)
 		return -1;
@@ -375,14 +376,8 @@ __noinline int family_error_to_v6(struct __sk_buff *skb, const struct pkt *p, co
 	__builtin_memcpy(&new.ip.daddr, &entry->ndaddr, 16);
 	pseudo = icmp6_pseudo(&entry->nsaddr, length);
 	new.icmp.check = csum_apply(new.icmp.check, csum_fold(delta + pseudo));
-	/* Options of the outer header. */
-	sum = sum_bytes(skb, ETH_HLEN + sizeof(outer), p->l4_off - ETH_HLEN - sizeof(outer));
-	if (sum < 0 || resize_headers(skb, l4_off - ETH_HLEN, sizeof(new), false) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), 0))
-		return -1;
-	delta = (__u32)csum_delta(&outer, sizeof(outer), &new.ip, sizeof(new.ip)) + csum_negate(sum);
-	bpf_csum_update(skb, csum_fold(delta + tail + csum_negate(pseudo)));
-	return 0;
+	return resize_headers(skb, l4_off - ETH_HLEN, sizeof(new), false) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM);
 }
 
 __noinline int family_error_to_v4(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
@@ -390,8 +385,8 @@ __noinline int family_error_to_v4(struct __sk_buff *skb, const struct pkt *p, co
 	struct family_error4 new = { .ip = { .version = 4, .ihl = 5 }, .quoted = { .version = 4, .ihl = 5 } };
 	__u32 quote_off, l4_off, length, kept, delta;
 	struct ipv6hdr outer, quoted;
-	int sum, tail;
 	__u16 pseudo;
+	int sum, tail;
 
 	if (!p || !entry)
 		return -1;
@@ -446,13 +441,8 @@ __noinline int family_error_to_v4(struct __sk_buff *skb, const struct pkt *p, co
 	new.ip.saddr = entry->nsaddr.w[3];
 	new.ip.daddr = entry->ndaddr.w[3];
 	finish_v4(&new.ip);
-	sum = sum_bytes(skb, ETH_HLEN + sizeof(outer), p->l4_off - ETH_HLEN - sizeof(outer));
-	if (sum < 0 || resize_headers(skb, l4_off - ETH_HLEN, sizeof(new), true) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), 0))
-		return -1;
-	delta = (__u32)csum_delta(&outer, sizeof(outer), &new.ip, sizeof(new.ip)) + csum_negate(sum);
-	bpf_csum_update(skb, csum_fold(delta + tail + pseudo));
-	return 0;
+	return resize_headers(skb, l4_off - ETH_HLEN, sizeof(new), true) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM);
 }
 
 __noinline int family_error_send(struct __sk_buff *skb, struct pkt *p, const struct ct_entry *entry, __u32 egress)

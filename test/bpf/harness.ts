@@ -18,6 +18,10 @@ import { clearTables, openPathMaps, type PathMaps } from './path-maps.js';
 /** What a program returns, as tc reads it. */
 export const VERDICT = { next: -1, drop: 2, redirect: 7 } as const;
 
+const BPF_F_TEST_SKB_CHECKSUM_COMPLETE = 4;
+const EINVAL = 22;
+const EBADMSG = 74;
+
 export const OBJECT = process.env.LOXILB_BPF_OBJECT ?? fromRoot('bpf/build/loxilb.bpf.o');
 
 function fromRoot(path: string): string {
@@ -40,6 +44,11 @@ export interface RunOptions {
   readonly mark?: number;
   /** Of a super-packet: payload bytes per segment. */
   readonly gsoSize?: number;
+  /**
+   * As from a device that sums whole packets (CHECKSUM_COMPLETE); the kernel checks afterwards that the sum still is
+   * that of the packet. Ignored where it cannot (before 6.17).
+   */
+  readonly summed?: boolean;
 }
 
 export interface RunResult {
@@ -197,7 +206,11 @@ export class PacketPath {
   private run(program: string, frame: Uint8Array, options: RunOptions, ingressIfindex: number): RunResult {
     const dataOut = new Uint8Array(8192);
     const contextIn = skbContext(options, ingressIfindex);
-    const outcome = runProgram(this.programFd(program), { data: frame, dataOut, contextIn, repeat: 1 });
+    const buffers = { data: frame, dataOut, contextIn, repeat: 1 };
+    const flags = options.summed ? BPF_F_TEST_SKB_CHECKSUM_COMPLETE : 0;
+    let outcome = runProgram(this.programFd(program), { ...buffers, flags });
+    if (flags && outcome.result === -EINVAL) outcome = runProgram(this.programFd(program), buffers);
+    if (outcome.result === -EBADMSG) throw new Error(`${program}: the sum over the packet is wrong afterwards`);
     if (outcome.result < 0) throw new Error(`${program}: the kernel refused the test packet, errno ${-outcome.result}`);
     return { verdict: outcome.retval | 0, frame: dataOut.slice(0, outcome.dataLength) };
   }

@@ -219,6 +219,8 @@ export interface TestRunBuffers {
   readonly dataOut?: Uint8Array;
   readonly contextIn?: Uint8Array;
   readonly repeat?: number;
+  /** BPF_F_TEST_*. */
+  readonly flags?: number;
 }
 
 export interface TestRunOutcome {
@@ -243,6 +245,7 @@ export function runProgram(programFd: number, buffers: TestRunBuffers): TestRunO
   // ctx_out stays 0: syscall programs refuse it, their results come back in ctx_in.
   view.setUint32(40, buffers.contextIn?.byteLength ?? 0, true);
   point(48, buffers.contextIn);
+  view.setUint32(64, buffers.flags ?? 0, true);
   const result = bpf(Command.PROG_TEST_RUN, bytes);
   return {
     result,

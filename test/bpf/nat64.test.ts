@@ -1,0 +1,403 @@
+/** IPv6 clients of IPv4 endpoints, and the other way round: RFC 7915, judged byte by byte. */
+import { describe, expect, it } from 'vitest';
+import { CtWay } from '../../plugins/conntrack/layout.gen.js';
+import {
+  addCrossingService,
+  type Crossing,
+  crossing,
+  EVERY_CROSSING,
+  expectCrossed,
+  fromClient,
+  fromServer,
+  openAcross,
+  talkAcross,
+  towardsClient,
+  towardsServer,
+} from './families.js';
+import { VERDICT } from './harness.js';
+import { expectErrorAbout } from './icmp-answer.js';
+import { CLIENT_SIDE, ip as runIp, SERVER_SIDE, STRANGER } from './network.js';
+import { buildFrame } from './reference/build.js';
+import { translateFamily } from './reference/family.js';
+import { EXTENSION, echo, type Packet, TCP, TCP_OPTION, type Transport, tcp, udp } from './reference/packet.js';
+import { randomBytes, seeded } from './reference/random.js';
+import {
+  answer,
+  type Bench,
+  CLIENT_PORT,
+  departure,
+  describePath,
+  ENDPOINT_PORT,
+  expectUntouched,
+  host,
+  opening,
+  type Protocol,
+  packetFrom,
+  protocolNumber,
+  SERVICE_PORT,
+  scene,
+} from './scenario.js';
+
+const PROTOCOLS = ['tcp', 'udp', 'icmp'] as const;
+const toService = { sourcePort: CLIENT_PORT, destinationPort: SERVICE_PORT };
+const toClient = { sourcePort: ENDPOINT_PORT, destinationPort: CLIENT_PORT };
+
+function withPayload(protocol: Protocol, payload: Uint8Array, back = false): Transport {
+  const ports = back ? toClient : toService;
+  switch (protocol) {
+    case 'tcp':
+      return tcp({ ...ports, flags: TCP.ack, payload });
+    case 'udp':
+      return udp({ ...ports, payload });
+    case 'icmp':
+      return echo({ identifier: CLIENT_PORT, reply: back, payload });
+  }
+}
+
+describePath('between families', (bench) => {
+  describe.each(EVERY_CROSSING)('$name', ({ family }) => {
+    const cross = crossing(family);
+    const { client, server, vip } = cross;
+    const send = (packet: Packet, options = {}) => bench().receive(packet, CLIENT_SIDE, options);
+    const answerWith = (packet: Packet, options = {}) => bench().receive(packet, SERVER_SIDE, options);
+
+    describe.each(PROTOCOLS)('%s', (protocol) => {
+      it('there and back, for as long as it lasts', () => {
+        const talk = openAcross(bench(), cross, protocol);
+        for (let round = 0; round < 12; round++) {
+          expectCrossed(send(talk.request), towardsServer(cross, talk.request));
+          expectCrossed(answerWith(talk.reply), towardsClient(cross, talk.reply));
+        }
+        expect(bench().path.counters()).toMatchObject({ EVENT_FLOW_CREATED: 1, EVENT_FAMILY: 26 });
+        const number = protocolNumber(family, protocol);
+        expect(bench().findFlow(number, talk.from, talk.to)).toMatchObject({ way: CtWay.CT_WAY_REDIRECT });
+      });
+
+      it('every length from 0 to 80, random bytes, both ways', () => {
+        openAcross(bench(), cross, protocol);
+        const random = seeded(family);
+        for (let length = 0; length <= 80; length++) {
+          const request = fromClient(cross, withPayload(protocol, randomBytes(random, length)));
+          expectCrossed(send(request, { summed: true }), towardsServer(cross, request));
+          const reply = fromServer(cross, withPayload(protocol, randomBytes(random, length), true));
+          expectCrossed(answerWith(reply, { summed: true }), towardsClient(cross, reply));
+        }
+      });
+
+      it.each([
+        ['all zero', 0],
+        ['all ones', 255],
+      ])('payload of %s', (_name, byte) => {
+        openAcross(bench(), cross, protocol);
+        const request = fromClient(cross, withPayload(protocol, new Uint8Array(333).fill(byte)));
+        expectCrossed(send(request), towardsServer(cross, request));
+        const reply = fromServer(cross, withPayload(protocol, new Uint8Array(333).fill(byte), true));
+        expectCrossed(answerWith(reply), towardsClient(cross, reply));
+      });
+
+      it('sums that come out as zero or arrive as zero', () => {
+        openAcross(bench(), cross, protocol);
+        const at = (version: 4 | 6) => 14 + (version === 4 ? 20 : 40) + { tcp: 16, udp: 6, icmp: 2 }[protocol];
+        const word = (packet: Packet) => buildFrame(packet).slice(at(packet.ip.version)).slice(0, 2);
+        const empty = fromClient(cross, withPayload(protocol, new Uint8Array(2)));
+        for (const payload of [word(empty), word(towardsServer(cross, empty))]) {
+          const packet = fromClient(cross, withPayload(protocol, payload));
+          expectCrossed(send(packet), towardsServer(cross, packet));
+        }
+      });
+
+      it('a wrong sum is not made right', () => {
+        openAcross(bench(), cross, protocol);
+        const at = 14 + (family === 4 ? 20 : 40) + { tcp: 16, udp: 6, icmp: 2 }[protocol];
+        const packet = fromClient(cross, withPayload(protocol, new Uint8Array(20).fill(7)));
+        const frame = buildFrame(packet);
+        frame[at] = (frame[at] ?? 0) ^ 0x55;
+        const result = bench().path.ingress(frame, { ifindex: bench().network.ifindex(CLIENT_SIDE) });
+        expect(() => expectCrossed(result, towardsServer(cross, packet))).toThrow('checksum');
+      });
+
+      it('traffic class and TTL of every value', () => {
+        openAcross(bench(), cross, protocol);
+        for (let value = 0; value < 256; value++) {
+          const there = { ttl: Math.max(2, 255 - value), ...trafficClass(family, value) };
+          const request = fromClient(cross, withPayload(protocol, new Uint8Array(3)), there);
+          expectCrossed(send(request, { summed: true }), towardsServer(cross, request));
+          const back = { ttl: Math.max(2, value), ...trafficClass(family === 4 ? 6 : 4, value) };
+          const reply = fromServer(cross, withPayload(protocol, new Uint8Array(3), true), back);
+          expectCrossed(answerWith(reply, { summed: true }), towardsClient(cross, reply));
+        }
+      });
+
+      it('a spent TTL is answered in the family it came in', () => {
+        const talk = openAcross(bench(), cross, protocol);
+        const kind = (version: 4 | 6) => ({ type: version === 4 ? 11 : 3, code: 0, rest: 0 });
+        const request = { ...talk.request, ip: { ...talk.request.ip, ttl: 1 } };
+        expectErrorAbout(send(request), request, kind(request.ip.version));
+        const reply = { ...talk.reply, ip: { ...talk.reply.ip, ttl: 1 } };
+        expectErrorAbout(answerWith(reply), reply, kind(reply.ip.version));
+      });
+
+      it('headers the other family does not know are left out', () => {
+        openAcross(bench(), cross, protocol);
+        for (const options of headers(family)) {
+          const request = fromClient(cross, withPayload(protocol, new Uint8Array(9)), options);
+          expectCrossed(send(request, { summed: true }), towardsServer(cross, request));
+        }
+        for (const options of headers(family === 4 ? 6 : 4)) {
+          const reply = fromServer(cross, withPayload(protocol, new Uint8Array(9), true), options);
+          expectCrossed(answerWith(reply, { summed: true }), towardsClient(cross, reply));
+        }
+      });
+
+      it('Ethernet padding does not disturb', () => {
+        const talk = openAcross(bench(), cross, protocol);
+        const padded = { ...talk.reply, trailer: new Uint8Array(7).fill(9) };
+        expectCrossed(answerWith(padded, { summed: true }), towardsClient(cross, padded));
+      });
+
+      it('IPv4 packets may be fragmented up to 1260 bytes and not from 1261 on', () => {
+        openAcross(bench(), cross, protocol);
+        for (const length of [1259, 1260, 1261, 1262]) {
+          const payload = randomBytes(seeded(length), length - 20 - (protocol === 'tcp' ? 20 : 8));
+          const [packet, result] =
+            family === 6
+              ? sent(fromClient(cross, withPayload(protocol, payload)), send, (one) => towardsServer(cross, one))
+              : sent(fromServer(cross, withPayload(protocol, payload, true)), answerWith, (one) =>
+                  towardsClient(cross, one),
+                );
+          expect(packet.ip).toMatchObject({ version: 4, dontFragment: length > 1260 });
+          expectCrossed(result, packet);
+        }
+      });
+
+      it('fragments are refused and counted', () => {
+        const talk = openAcross(bench(), cross, protocol);
+        const fragment =
+          family === 4
+            ? { ...talk.request.ip, moreFragments: true, dontFragment: false }
+            : { ...talk.request.ip, extensions: [{ type: EXTENSION.fragment, body: Uint8Array.of(0, 1, 0, 0, 0, 7) }] };
+        const packet = { ...talk.request, ip: fragment as Packet['ip'] };
+        const frame = buildFrame(packet);
+        const { verdict } = bench().path.ingress(frame, { ifindex: bench().network.ifindex(CLIENT_SIDE) });
+        expect(verdict).toBe(VERDICT.drop);
+        expect(bench().path.counters()).toMatchObject({ DROP_FAMILY_FRAGMENT: 1 });
+      });
+
+      it('another source port where the client has taken one', () => {
+        addCrossingService(bench(), cross, protocol);
+        const { request } = talkAcross(cross, protocol);
+        const neighbor = host(CLIENT_SIDE, family, 12);
+        const other = packetFrom(neighbor, vip, request.transport);
+        expectCrossed(send(request), towardsServer(cross, request));
+        const result = send(other);
+        const ports = seenPort(result.frame, family === 4 ? 6 : 4, protocol);
+        expect(ports).not.toBe(CLIENT_PORT);
+        const peers = { source: { address: cross.source, port: ports }, destination: peerOf(cross) };
+        const { ethernet } = towardsServer(cross, other);
+        expectCrossed(result, translateFamily(other, { ...peers, hop: ethernet, hops: 1 }));
+        const reply = packetFrom(server, cross.source, answer(protocol, ENDPOINT_PORT, ports));
+        const back = {
+          source: { address: vip, port: SERVICE_PORT },
+          destination: { address: neighbor.address, port: CLIENT_PORT },
+        };
+        expectCrossed(answerWith(reply), translateFamily(reply, { ...back, hop: departure(neighbor), hops: 1 }));
+      });
+
+      it('the kernel finds a neighbour that is not known yet', () => {
+        const stranger = host(SERVER_SIDE, family === 4 ? 6 : 4, STRANGER);
+        const away: Crossing = { ...cross, server: stranger };
+        addCrossingService(bench(), away, protocol);
+        const request = packetFrom(client, vip, opening(protocol, CLIENT_PORT, SERVICE_PORT));
+        const out = { ...towardsServer(away, request), ethernet: request.ethernet };
+        expectCrossed(send(request), out);
+        runIp('neigh', 'replace', stranger.address, 'dev', SERVER_SIDE.name, 'nud', 'permanent', 'lladdr', stranger.mac);
+        try {
+          expectCrossed(send(request), towardsServer(away, request));
+        } finally {
+          runIp('neigh', 'del', stranger.address, 'dev', SERVER_SIDE.name);
+        }
+      });
+
+      it('an endpoint on this machine gets the packet from the kernel, no hop less', () => {
+        const local: Crossing = { ...cross, server: { ...server, address: cross.source } };
+        addCrossingService(bench(), local, protocol);
+        for (const ttl of [64, 1]) {
+          const request = packetFrom(client, vip, opening(protocol, CLIENT_PORT, SERVICE_PORT), { ttl });
+          const out = translateFamily(request, {
+            source: { address: cross.source, port: CLIENT_PORT },
+            destination: { address: cross.source, port: ENDPOINT_PORT },
+          });
+          expectCrossed(send(request, { summed: true }), out, VERDICT.next);
+        }
+      });
+
+      it('a process of this machine reaches the service', () => {
+        addCrossingService(bench(), cross, protocol);
+        const loopback = { source: '00:00:00:00:00:00', destination: '00:00:00:00:00:00' };
+        const asked = packetFrom({ ...client, address: vip }, vip, opening(protocol, CLIENT_PORT, SERVICE_PORT));
+        const request = { ...asked, ethernet: loopback };
+        const result = bench().path.ingress(buildFrame(request), { ifindex: bench().network.ifindex('lo') });
+        expectCrossed(result, towardsServer(cross, request));
+        const reply = talkAcross(cross, protocol).reply;
+        const back = translateFamily(reply, {
+          source: { address: vip, port: SERVICE_PORT },
+          destination: { address: vip, port: CLIENT_PORT },
+          hop: loopback,
+        });
+        expectCrossed(answerWith(reply), back);
+      });
+    });
+
+    it('handshake options and bare acknowledgments', () => {
+      openAcross(bench(), cross, 'tcp');
+      const options = Uint8Array.of(...TCP_OPTION.mss(1440), ...TCP_OPTION.windowScale(7), ...TCP_OPTION.timestamps(1, 2));
+      for (const packet of [
+        fromClient(cross, tcp({ ...toService, flags: TCP.syn, options })),
+        fromClient(cross, tcp({ ...toService, flags: TCP.ack })),
+        fromClient(cross, tcp({ ...toService, flags: TCP.ack | TCP.psh | TCP.ece, options, payload: Uint8Array.of(1) })),
+        fromClient(cross, tcp({ ...toService, flags: TCP.fin | TCP.ack, urgent: 7 })),
+      ]) {
+        expectCrossed(send(packet), towardsServer(cross, packet));
+      }
+    });
+
+    it.each(['tcp', 'udp'] as const)('super-packets count by their segments, or are refused and counted, %s', (protocol) => {
+      openAcross(bench(), cross, protocol);
+      for (const gsoSize of [1000, 1300]) {
+        const payload = randomBytes(seeded(gsoSize), 3500);
+        for (const [packet, out, take] of [
+          [fromClient(cross, withPayload(protocol, payload)), towardsServer, send],
+          [fromServer(cross, withPayload(protocol, payload, true)), towardsClient, answerWith],
+        ] as const) {
+          const result = take(packet, { gsoSize });
+          const { ip, ...rest } = out(cross, packet);
+          const expected = ip.version === 4 ? { ...ip, dontFragment: gsoSize === 1300 } : ip;
+          if (result.verdict !== VERDICT.drop) expectCrossed(result, { ...rest, ip: expected });
+          else expect(bench().path.counters().DROP_FAMILY_GSO ?? bench().path.counters().DROP_FAMILY).toBeGreaterThan(0);
+        }
+      }
+    });
+  });
+
+  describe('IPv4 to IPv6', () => {
+    const cross = crossing(4);
+    const send = (packet: Packet, options = {}) => bench().receive(packet, CLIENT_SIDE, options);
+
+    it('a datagram without a checksum gets one, whatever its length', () => {
+      openAcross(bench(), cross, 'udp');
+      const random = seeded(17);
+      for (const length of [0, 1, 2, 3, 4, 5, 503, 504, 505, 506, 507, 508, 1015, 1016, 1017, 1400, 1431]) {
+        const payload = randomBytes(random, length);
+        const packet = fromClient(cross, udp({ ...toService, payload, unsummed: true }));
+        expectCrossed(send(packet, { summed: true }), towardsServer(cross, packet));
+      }
+    });
+
+    it('one whose sum is zero is written as all ones', () => {
+      openAcross(bench(), cross, 'udp');
+      const make = (payload: Uint8Array) => fromClient(cross, udp({ ...toService, payload, unsummed: true }));
+      const sum = buildFrame(towardsServer(cross, make(new Uint8Array(2)))).slice(14 + 40 + 6, 14 + 40 + 8);
+      const packet = make(sum);
+      expect([...buildFrame(towardsServer(cross, packet)).slice(14 + 40 + 6, 14 + 40 + 8)]).toEqual([255, 255]);
+      expectCrossed(send(packet), towardsServer(cross, packet));
+    });
+
+    it('a length of its own that does not fit is refused and counted', () => {
+      openAcross(bench(), cross, 'udp');
+      for (const length of [0, 7, 17]) {
+        const frame = buildFrame(fromClient(cross, udp({ ...toService, payload: new Uint8Array(8), unsummed: true })));
+        frame.set([0, length], 14 + 20 + 4);
+        const result = bench().path.ingress(frame, { ifindex: bench().network.ifindex(CLIENT_SIDE) });
+        expect(result.verdict).toBe(VERDICT.drop);
+      }
+      expect(bench().path.counters()).toMatchObject({ DROP_FAMILY: 3 });
+    });
+
+    it.each([
+      ['loose', 131],
+      ['strict', 137],
+    ])('%s source routes that are not spent are refused and counted', (_name, kind) => {
+      openAcross(bench(), cross, 'udp');
+      const route = (pointer: number) => ({ options: Uint8Array.of(1, kind, 7, pointer, 10, 0, 1, 9) });
+      expect(send(fromClient(cross, withPayload('udp', new Uint8Array(4)), route(4))).verdict).toBe(VERDICT.drop);
+      expect(bench().path.counters()).toMatchObject({ DROP_FAMILY: 1 });
+      const spent = fromClient(cross, withPayload('udp', new Uint8Array(4)), route(8));
+      expectCrossed(send(spent), towardsServer(cross, spent));
+    });
+  });
+
+  it('a datagram without a checksum over IPv6 is refused and counted', () => {
+    const cross = crossing(6);
+    openAcross(bench(), cross, 'udp');
+    const frame = buildFrame(fromClient(cross, udp({ ...toService, unsummed: true })));
+    const { verdict } = bench().path.ingress(frame, { ifindex: bench().network.ifindex(CLIENT_SIDE) });
+    expect(verdict).toBe(VERDICT.drop);
+    expect(bench().path.counters()).toMatchObject({ DROP_FAMILY: 1 });
+  });
+
+  it('routing headers with hosts left to visit are nobody of ours', () => {
+    const cross = crossing(6);
+    openAcross(bench(), cross, 'udp');
+    const extensions = [{ type: EXTENSION.routing, body: Uint8Array.of(4, 1, 0, 0, 0, 0) }];
+    const packet = fromClient(cross, udp(toService), { extensions });
+    expectUntouched(bench().receive(packet, CLIENT_SIDE), buildFrame(packet));
+  });
+
+  it('cut short at every length, never out of bounds', () => {
+    for (const { family } of EVERY_CROSSING) {
+      bench().reset();
+      const cross = crossing(family);
+      openAcross(bench(), cross, 'tcp');
+      const frame = buildFrame(fromClient(cross, withPayload('tcp', new Uint8Array(9))));
+      for (let length = family === 4 ? 34 : 54; length < frame.length; length++) cutShort(bench(), frame.slice(0, length));
+    }
+  });
+});
+
+function cutShort(bench: Bench, frame: Uint8Array): void {
+  expectUntouched(bench.path.ingress(frame, { ifindex: bench.network.ifindex(CLIENT_SIDE) }), frame);
+}
+
+function trafficClass(version: 4 | 6, value: number): object {
+  return version === 4 ? { tos: value } : { trafficClass: value };
+}
+
+/** Header fields that have no equal in the other family. */
+function headers(version: 4 | 6): readonly object[] {
+  if (version === 4) {
+    return [
+      { options: Uint8Array.of(0x94, 4, 0, 0) },
+      { options: Uint8Array.of(1, 1, 1, 0) },
+      { options: new Uint8Array(40).fill(1) },
+      { options: Uint8Array.of(7, 15, 4, ...new Uint8Array(12), 0) },
+    ];
+  }
+  const options = { type: EXTENSION.destination, body: Uint8Array.of(1, 4, 0, 0, 0, 0) };
+  const long = { type: EXTENSION.hopByHop, body: Uint8Array.of(1, 12, ...new Uint8Array(12)) };
+  const visited = { type: EXTENSION.routing, body: Uint8Array.of(4, 0, 0, 0, 0, 0) };
+  const atomic = { type: EXTENSION.fragment, body: Uint8Array.of(0, 0, 1, 2, 3, 4) };
+  return [
+    { extensions: [options], flowLabel: 0xfffff },
+    { extensions: [long, options, visited] },
+    { extensions: [atomic] },
+    { extensions: [options, atomic] },
+  ];
+}
+
+function sent(
+  packet: Packet,
+  send: (packet: Packet) => ReturnType<Bench['receive']>,
+  expected: (packet: Packet) => Packet,
+) {
+  if (packet.ip.version === 6) return [expected(packet), send(packet)] as const;
+  throw new Error('an IPv6 packet is wanted');
+}
+
+function seenPort(frame: Uint8Array, version: 4 | 6, protocol: Protocol): number {
+  const at = 14 + (version === 4 ? 20 : 40) + (protocol === 'icmp' ? 4 : 0);
+  return ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
+}
+
+function peerOf({ server }: Crossing) {
+  return { address: server.address, port: ENDPOINT_PORT };
+}
