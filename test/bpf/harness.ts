@@ -7,7 +7,7 @@ import { DpCounter, dpControl, dpCounterValue, intfKey, intfValue } from '../../
 import { createIterator, createMapIteratorLink, programFacts, runProgram } from '../../core/dataplane/sys/bpf.js';
 import { captureLog, type Handle, libbpf, viewOf } from '../../core/dataplane/sys/libbpf.js';
 import { closeFd, readSync } from '../../core/dataplane/sys/libc.js';
-import { ctEntry, ctKey, ctPass } from '../../plugins/conntrack/layout.gen.js';
+import { ctEntry, ctKey, ctPass, ctSctpAssoc, ctSctpAssocKey } from '../../plugins/conntrack/layout.gen.js';
 import {
   lbAffinity,
   lbAffinityKey,
@@ -16,6 +16,7 @@ import {
   lbEndpointStats,
   lbService,
   lbServiceKey,
+  lbSctpVips,
   lbServiceState,
   lbSlot,
 } from '../../plugins/lb/layout.gen.js';
@@ -143,8 +144,9 @@ export class PacketPath {
 
   /** As after loading, without the time that takes. */
   reset(): void {
-    const { flows, pending, services, affinity, interfaces } = this.maps;
-    for (const map of [flows, pending, services, affinity, interfaces] as readonly { clear(): void }[]) map.clear();
+    const { flows, pending, services, affinity, interfaces, associations, sctpVips } = this.maps;
+    const hashes = [flows, pending, services, affinity, interfaces, associations, sctpVips];
+    for (const map of hashes as readonly { clear(): void }[]) map.clear();
     for (const [, index] of REASONS) this.maps.counters.set(index, { packets: 0n });
     for (let id = 0; id < 64; id++) {
       this.maps.serviceStates.set(id, { cursor: 0, idleTicks: 0, alive: 0, reset: 0 });
@@ -204,7 +206,9 @@ export class PacketPath {
       flows: open('ct_flow', ctKey, ctEntry),
       pending: open('ct_new', ctKey, ctEntry),
       pass: open('ct_pass', u32, ctPass),
+      associations: open('ct_sctp_assoc', ctSctpAssocKey, ctSctpAssoc),
       services: open('lb_service', lbServiceKey, lbService),
+      sctpVips: open('lb_sctp_vips', u32, lbSctpVips),
       serviceStates: open('lb_svc_state', u32, lbServiceState),
       slots: open('lb_slot', u32, lbSlot),
       endpoints: open('lb_endpoint', u32, lbEndpoint),
