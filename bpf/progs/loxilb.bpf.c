@@ -94,9 +94,8 @@ int tc_ingress(struct __sk_buff *skb)
 	return process(skb, false);
 }
 
-/* Loaded only where it is attached: the driver's fast path for what tc_ingress would do the same way. */
-SEC("xdp.frags")
-int xdp_ingress(struct xdp_md *ctx)
+/* The driver's fast path for what tc_ingress would do the same way. */
+static __always_inline int process_frame(struct xdp_md *ctx)
 {
 	struct dp_xdp_device *device = xdp_device(ctx->ingress_ifindex, DP_XDP_IN);
 	void *data = (void *)(long)ctx->data;
@@ -111,6 +110,23 @@ int xdp_ingress(struct xdp_md *ctx)
 		return XDP_PASS;
 	entry = bpf_map_lookup_elem(&ct_flow, &p.key);
 	return entry ? xdp_forward(ctx, &p, entry) : XDP_PASS;
+}
+
+/* Loaded only where it is attached. */
+SEC("xdp.frags")
+int xdp_ingress(struct xdp_md *ctx)
+{
+	return process_frame(ctx);
+}
+
+/*
+ * The same for generic mode, which forgets where a frame begins when the program takes frames in several buffers (seen
+ * in 6.18): tc would then look for the Ethernet header in the wrong place.
+ */
+SEC("xdp")
+int xdp_generic(struct xdp_md *ctx)
+{
+	return process_frame(ctx);
 }
 
 /* Only what begins on this machine: answers of local endpoints, and local clients whose VIP is not on lo. */

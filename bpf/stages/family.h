@@ -15,9 +15,13 @@
 
 #define IPV6_MIN_MTU 1280
 
-/* What the kernel sums at a time (MAX_BPF_STACK before 6.12), and how often for the longest packet there is. */
+/*
+ * What the kernel sums at a time (MAX_BPF_STACK before 6.12), and how often for the longest packet there is. Without
+ * bpf_loop the verifier walks every round: there it is enough for a jumbo frame.
+ */
 #define SUM_CHUNK 512
 #define SUM_CHUNKS (0x10000 / SUM_CHUNK)
+#define SUM_CHUNKS_UNROLLED 18
 
 /* Headers are exchanged, super-packets keep their segment size, and a checksum that was verified stays so. */
 #define FAMILY_ROOM (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)
@@ -31,32 +35,48 @@
 #define IP_OPTION_SSRR 137
 #define IP_MAX_OPTIONS 40
 
+struct summing {
+	struct __sk_buff *skb;
+	__u32 off;
+	__u32 length;
+	__u32 sum;
+};
+
+/* Adds a chunk. 1: nothing is left, or could not be read. */
+static long sum_chunk(__u32 i, struct summing *s)
+{
+	__u32 zero = 0, last, size = s->length < SUM_CHUNK ? s->length : SUM_CHUNK;
+	struct frag_held *scratch = bpf_map_lookup_elem(&frag_scratch, &zero);
+
+	barrier_var(size);
+	if (!scratch || !size || size > SUM_CHUNK)
+		return 1;
+	/* An odd length is filled up with zeros (RFC 1071). */
+	last = (size - 1) & (SUM_CHUNK - 4);
+	*(__u32 *)(scratch->frame + last) = 0;
+	if (bpf_skb_load_bytes(s->skb, s->off, scratch->frame, size))
+		return 1;
+	s->sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->frame, last + 4, s->sum);
+	s->off += size;
+	s->length -= size;
+	return 0;
+}
+
 /* One's complement sum of a part of the packet that begins at an even offset; -1 when it is too long or not there. */
 __noinline int sum_bytes(struct __sk_buff *skb, __u32 off, __u32 length)
 {
-	struct frag_held *scratch;
-	__u32 i, zero = 0, sum = 0;
+	struct summing s = { .skb = skb, .off = off, .length = length };
+	__u32 i;
 
-	scratch = bpf_map_lookup_elem(&frag_scratch, &zero);
-	if (!scratch)
-		return -1;
-	for (i = 0; i < SUM_CHUNKS; i++) {
-		__u32 size = length < SUM_CHUNK ? length : SUM_CHUNK;
-		__u32 last;
-
-		barrier_var(size);
-		if (!size || size > SUM_CHUNK)
-			break;
-		/* An odd length is filled up with zeros (RFC 1071). */
-		last = (size - 1) & (SUM_CHUNK - 4);
-		*(__u32 *)(scratch->frame + last) = 0;
-		if (bpf_skb_load_bytes(skb, off, scratch->frame, size))
-			return -1;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)scratch->frame, last + 4, sum);
-		off += size;
-		length -= size;
+	if (cfg_bpf_loop) {
+		bpf_loop(SUM_CHUNKS, sum_chunk, &s, 0);
+	} else {
+		for (i = 0; i < SUM_CHUNKS_UNROLLED; i++) {
+			if (sum_chunk(i, &s))
+				break;
+		}
 	}
-	return length ? -1 : csum_fold(sum);
+	return s.length ? -1 : csum_fold(s.sum);
 }
 
 static const __u8 nothing[PARSE_PULL] = {};

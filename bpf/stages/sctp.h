@@ -18,12 +18,17 @@
 
 /* A path whose answers go another way takes them over when that way has been silent for so long. */
 #define SCTP_SILENT_TICKS (2 * TICKS_PER_SECOND)
+/* How often other paths keep the first flow alive: seldom enough for its own silence to be seen. */
+#define SCTP_TOUCH_TICKS (8 * TICKS_PER_SECOND)
 
 /* Chunks that may change something of an established association. */
 #define SCTP_SEEN_CHANGES                                                                                      \
 	(SCTP_SEEN(SCTP_INIT) | SCTP_SEEN(SCTP_INIT_ACK) | SCTP_SEEN(SCTP_HEARTBEAT) | SCTP_SEEN(SCTP_ABORT) | \
 	 SCTP_SEEN(SCTP_SHUTDOWN) | SCTP_SEEN(SCTP_SHUTDOWN_ACK) | SCTP_SEEN(SCTP_SHUTDOWN_COMPLETE) |         \
 	 SCTP_SEEN(SCTP_COOKIE_ECHO) | SCTP_SEEN(SCTP_COOKIE_ACK))
+
+/* Flags of a flow that has to look at others of its association. */
+#define SCTP_OF_MANY (CT_PATH | CT_ONE_WAY)
 
 static __always_inline bool sctp_over(__u8 state)
 {
@@ -145,8 +150,11 @@ __noinline int sctp_follow(const struct pkt *p, struct ct_entry *entry, struct c
 	began = ct_lookup(first);
 	if (!began || began->endpoint_id != entry->endpoint_id)
 		return SCTP_GONE;
-	/* As long as one path is used the association is. */
-	if (now_ticks() - began->seen > TICKS_PER_SECOND)
+	/*
+	 * As long as one path is used the association is. Where it would pass for a sign of the client on its first path
+	 * it is left to who takes the answers over.
+	 */
+	if ((entry->flags & (CT_ONE_WAY | CT_REPLY)) != CT_ONE_WAY && now_ticks() - began->seen > SCTP_TOUCH_TICKS)
 		began->seen = now_ticks();
 	return began->state;
 }
@@ -204,7 +212,8 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 		return sctp_refuse(skb, p, entry, DROP_SCTP);
 	state = entry->state;
 	tag = p->tcp_seq;
-	if (state == CT_SCTP_EST && tag == entry->tcp_ack && !(entry->flags & CT_PATH) && !(seen & SCTP_SEEN_CHANGES))
+	if (state == CT_SCTP_EST && tag == entry->tcp_ack && !(entry->flags & SCTP_OF_MANY) &&
+	    !(seen & SCTP_SEEN_CHANGES))
 		return CT_KEPT;
 	reply = entry->flags & CT_REPLY;
 	other = ct_lookup_reverse(&reverse, &p->key, entry);
@@ -215,8 +224,6 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 			ct_remove(&p->key, entry);
 			return CT_GONE;
 		}
-		if (!reply && entry->flags & CT_ONE_WAY)
-			sctp_take_over(&p->key, entry);
 	}
 	before = state;
 
@@ -251,6 +258,8 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 		return sctp_refuse(skb, p, entry, DROP_SCTP_TAG);
 	if (sctp_over(state))
 		return CT_KEPT;
+	if (!reply && entry->flags & CT_ONE_WAY)
+		sctp_take_over(&p->key, entry);
 
 	if (seen & SCTP_SEEN(SCTP_INIT_ACK)) {
 		asked = sctp_initiate_tag(skb, p);
@@ -264,9 +273,13 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 			sctp_offer(&reverse, asked, tag);
 		}
 	} else if (seen & SCTP_SEEN(SCTP_COOKIE_ECHO)) {
-		/* The other side takes it or not: it says so with these tags. */
-		if (!known)
-			sctp_offer(&reverse, offer, tag);
+		__u32 peer = offer;
+
+		if (!known && !peer)
+			return sctp_refuse(skb, p, entry, DROP_SCTP_TAG);
+		/* The other side takes the cookie or not: it says so with these tags. */
+		if (peer)
+			sctp_offer(&reverse, peer, tag);
 		if (state == CT_SCTP_INIT_ACK)
 			state = CT_SCTP_COOKIE_ECHO;
 	} else if (seen & SCTP_SEEN(SCTP_COOKIE_ACK)) {
@@ -282,10 +295,10 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 		} else {
 			peer = other->tcp_ack;
 		}
+		sctp_agree(&first, reply ? peer : tag, reply ? tag : peer);
 		entry->tcp_ack = tag;
 		if (other)
 			other->tcp_ack = peer;
-		sctp_agree(&first, reply ? peer : tag, reply ? tag : peer);
 		state = CT_SCTP_EST;
 	} else if (seen & SCTP_SEEN(SCTP_ABORT)) {
 		state = CT_SCTP_ABORT;
@@ -313,7 +326,7 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 static __always_inline int ct_sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
 {
 	if (likely(entry->state == CT_SCTP_EST && p->icmp_type == SCTP_DATA && p->tcp_seq == entry->tcp_ack &&
-		   !(entry->flags & CT_PATH)))
+		   !(entry->flags & SCTP_OF_MANY)))
 		return CT_KEPT;
 	return sctp_advance(skb, p, entry);
 }

@@ -11,7 +11,15 @@ import {
   intfKey,
   intfValue,
 } from '../../core/dataplane/layout.gen.js';
-import { ctEntry, ctHalfOpen, ctIdle, ctKey, ctPass } from '../../plugins/conntrack/layout.gen.js';
+import {
+  ctEntry,
+  ctHalfOpen,
+  ctIdle,
+  ctKey,
+  ctPass,
+  ctSctpAssoc,
+  ctSctpAssocKey,
+} from '../../plugins/conntrack/layout.gen.js';
 import {
   lbAddress,
   lbAffinity,
@@ -51,6 +59,7 @@ export function openPathMaps(fdOf: (name: string) => number, cpus: number) {
     idle: open('ct_idle', ctKey, ctIdle),
     fragments: open('frag_flow', fragKey, fragFlow),
     heldFragments: open('frag_held', fragHeldKey, fragHeld),
+    associations: open('ct_sctp_assoc', ctSctpAssocKey, ctSctpAssoc),
     services: open('lb_service', lbServiceKey, lbService),
     ranges: open('lb_range', lbRangeKey, lbService),
     lbControl: open('lb_control', u32, lbControl),
@@ -73,6 +82,7 @@ const TABLES = [
   'flows',
   'pending',
   'idle',
+  'associations',
   'services',
   'ranges',
   'addresses',

@@ -32,7 +32,7 @@ import { RingPoller } from './ring-poller.js';
 import { TcxHook } from './tcx-hook.js';
 import { XdpAttachments } from './xdp-attachments.js';
 import { XdpLinks } from './xdp-links.js';
-import { XDP_DEVICE_MAP, XDP_PROGRAM, XdpProgram } from './xdp-program.js';
+import { XDP_DEVICE_MAP, XDP_PROGRAMS, XdpProgram } from './xdp-program.js';
 
 export interface KernelBackendOptions {
   readonly bpfDir: string;
@@ -196,7 +196,7 @@ export class KernelBackend implements Backend {
 
   /** It is loaded apart, when it is wanted. */
   private leaveOutXdp(object: BpfObject): void {
-    object.exclude(XDP_PROGRAM);
+    for (const name of Object.values(XDP_PROGRAMS)) object.exclude(name);
     if (this.layout.maps.has(XDP_DEVICE_MAP)) object.setMaxEntries(XDP_DEVICE_MAP, 1);
   }
 
@@ -204,8 +204,8 @@ export class KernelBackend implements Backend {
     const { xdp, bpfDir, objectFile, log } = this.options;
     const load = () => {
       if (!probeXdpFrags()) throw xdpUnavailable();
-      const program = XdpProgram.load(objectFile, object, constants);
-      pinAtomically(program.fd, join(bpfDir, 'programs', XDP_PROGRAM));
+      const program = XdpProgram.load(objectFile, xdp === 'generic' ? 'generic' : 'native', object, constants);
+      pinAtomically(program.fd, join(bpfDir, 'programs', program.info.name));
       return program;
     };
     return new XdpAttachments({ choice: xdp ?? 'off', links: new XdpLinks(join(bpfDir, 'links')), load, log });

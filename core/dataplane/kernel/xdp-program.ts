@@ -7,10 +7,11 @@ import { dpXdpDevice } from '../layout.gen.js';
 import { mapInfo, programFacts } from '../sys/bpf.js';
 import { duplicateFd } from '../sys/libc.js';
 import type { ProgramInfo } from '../types.js';
+import type { XdpMode } from '../xdp-choice.js';
 import { BpfObject } from './bpf-object.js';
 import { KernelMap } from './kernel-map.js';
 
-export const XDP_PROGRAM = 'xdp_ingress';
+export const XDP_PROGRAMS: Readonly<Record<XdpMode, string>> = { native: 'xdp_ingress', generic: 'xdp_generic' };
 /** What it knows of devices: made anew with each load, so that nothing in it is out of date. */
 export const XDP_DEVICE_MAP = 'dp_xdp_device';
 
@@ -29,26 +30,34 @@ export class XdpProgram {
   private readonly written = new Map<number, string>();
 
   /** Throws `DP_KERNEL` with the verifier's log. */
-  static load(file: string, running: BpfObject, constants: ReadonlyMap<string, number | boolean>): XdpProgram {
+  static load(
+    file: string,
+    mode: XdpMode,
+    running: BpfObject,
+    constants: ReadonlyMap<string, number | boolean>,
+  ): XdpProgram {
     const object = BpfObject.open(file);
     try {
       for (const [name, value] of constants) object.setConstant(name, value);
-      object.loadOnly(XDP_PROGRAM);
+      object.loadOnly(XDP_PROGRAMS[mode]);
       for (const { name } of object.layout.maps.values()) {
         if (name !== XDP_DEVICE_MAP) object.reuseMap(name, running.mapFd(name));
       }
       object.load();
-      return new XdpProgram(object);
+      return new XdpProgram(object, XDP_PROGRAMS[mode]);
     } catch (error) {
       object.close();
       throw error;
     }
   }
 
-  private constructor(private readonly object: BpfObject) {
-    this.fd = object.programFd(XDP_PROGRAM);
+  private constructor(
+    private readonly object: BpfObject,
+    name: string,
+  ) {
+    this.fd = object.programFd(name);
     const { id, instructions, verifiedInstructions } = programFacts(this.fd);
-    this.info = { name: XDP_PROGRAM, id, instructions, verifiedInstructions };
+    this.info = { name, id, instructions, verifiedInstructions };
     const fd = duplicateFd(object.mapFd(XDP_DEVICE_MAP));
     const shape = mapInfo(fd);
     this.deviceLimit = shape.maxEntries;

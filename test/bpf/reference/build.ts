@@ -11,6 +11,7 @@ import {
   type Tcp,
   type Transport,
 } from './packet.js';
+import { sctpBytes } from './sctp.js';
 
 /** The frame as bytes, every length and checksum computed from scratch. */
 export function buildFrame(packet: Packet): Uint8Array {
@@ -40,6 +41,8 @@ export function protocolNumber(version: 4 | 6, transport: Transport): number {
     case 'echo':
     case 'error':
       return version === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6;
+    case 'sctp':
+      return PROTOCOL.sctp;
     case 'opaque':
       return transport.protocol;
   }
@@ -99,6 +102,8 @@ function buildTransport(ip: Ip, transport: Transport): Uint8Array {
         ip,
         joinBytes(Uint8Array.of(transport.type, transport.code, 0, 0), be32(transport.rest), transport.quote),
       );
+    case 'sctp':
+      return sctpBytes(transport);
     case 'opaque':
       return transport.payload;
   }

@@ -1,6 +1,6 @@
 /** Packets as values. Addresses are text, numbers are plain, payloads are bytes; lengths and checksums are computed. */
 
-export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
+export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd } as const;
 export const TCP = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32, ece: 64, cwr: 128 } as const;
 
@@ -80,6 +80,22 @@ export interface IcmpError {
   readonly quote: Uint8Array;
 }
 
+/** Chunks in order, each padded to four bytes; the CRC is computed. */
+export interface Sctp {
+  readonly kind: 'sctp';
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  /** Verification tag. */
+  readonly tag: number;
+  readonly chunks: readonly Chunk[];
+}
+
+export interface Chunk {
+  readonly type: number;
+  readonly flags: number;
+  readonly value: Uint8Array;
+}
+
 /** Anything else, also what a non-first fragment carries. */
 export interface Opaque {
   readonly kind: 'opaque';
@@ -88,7 +104,7 @@ export interface Opaque {
 }
 
 export type Ip = Ipv4 | Ipv6;
-export type Transport = Tcp | Udp | IcmpEcho | IcmpError | Opaque;
+export type Transport = Tcp | Udp | IcmpEcho | IcmpError | Sctp | Opaque;
 
 export interface Packet {
   readonly ethernet: { readonly source: string; readonly destination: string };

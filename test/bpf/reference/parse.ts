@@ -1,6 +1,7 @@
 import { ipBytes, ipText, macText } from './address.js';
 import { onesSum, pseudoHeader } from './checksum.js';
 import {
+  type Chunk,
   ETHERTYPE,
   EXTENSION,
   type Extension,
@@ -10,6 +11,7 @@ import {
   PROTOCOL,
   type Transport,
 } from './packet.js';
+import { chunkBytes, crc32c } from './sctp.js';
 
 /** What is wrong with a frame; the message names the field. */
 export class InvalidPacket extends Error {}
@@ -138,6 +140,8 @@ function parseTransport(ip: Ip, protocol: number, segment: Uint8Array): Transpor
       return parseTcp(ip, segment);
     case PROTOCOL.udp:
       return parseUdp(ip, segment);
+    case PROTOCOL.sctp:
+      return parseSctp(segment);
     case ip.version === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6:
       return parseIcmp(ip, segment) ?? opaque;
     default:
@@ -177,6 +181,33 @@ function parseUdp(ip: Ip, segment: Uint8Array): Transport {
   require(unsummed || residue(ip, PROTOCOL.udp, segment) === 0xffff, 'UDP checksum');
   const ports = { sourcePort: header.getUint16(0), destinationPort: header.getUint16(2) };
   return { kind: 'udp', ...ports, payload: segment.slice(8), unsummed };
+}
+
+function parseSctp(segment: Uint8Array): Transport {
+  require(segment.length >= 16, 'SCTP packet without a chunk');
+  const header = view(segment);
+  const unsummed = segment.slice();
+  unsummed.fill(0, 8, 12);
+  require(header.getUint32(8, true) === crc32c(unsummed), 'SCTP checksum');
+  const ports = { sourcePort: header.getUint16(0), destinationPort: header.getUint16(2) };
+  return { kind: 'sctp', ...ports, tag: header.getUint32(4), chunks: parseChunks(segment.subarray(12)) };
+}
+
+function parseChunks(bytes: Uint8Array): Chunk[] {
+  const chunks: Chunk[] = [];
+  let at = 0;
+  while (at < bytes.length) {
+    require(at + 4 <= bytes.length, 'SCTP chunk header cut short');
+    const length = view(bytes).getUint16(at + 2);
+    require(length >= 4, 'SCTP chunk length below 4');
+    const chunk = { type: bytes[at] ?? 0, flags: bytes[at + 1] ?? 0, value: bytes.slice(at + 4, at + length) };
+    const size = chunkBytes(chunk).length;
+    require(at + size <= bytes.length, 'SCTP chunk length beyond the packet');
+    require(bytes.subarray(at + length, at + size).every((byte) => byte === 0), 'SCTP padding not zero');
+    chunks.push(chunk);
+    at += size;
+  }
+  return chunks;
 }
 
 const QUOTING = { 4: [3, 4, 5, 11, 12], 6: [1, 2, 3, 4] } as const;

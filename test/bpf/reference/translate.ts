@@ -44,6 +44,7 @@ function report(transport: Transport, source: Peer | undefined, destination: Pee
   switch (transport.kind) {
     case 'tcp':
     case 'udp':
+    case 'sctp':
       return {
         ...transport,
         sourcePort: source?.port ?? transport.sourcePort,
@@ -120,7 +121,7 @@ function writePorts(
   protocol: number,
   change: { source?: Peer | undefined; destination?: Peer | undefined },
 ): void {
-  if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp) {
+  if (protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp || protocol === PROTOCOL.sctp) {
     if (change.source) out.set(be16(change.source.port), at);
     if (change.destination) out.set(be16(change.destination.port), at + 2);
     return;
