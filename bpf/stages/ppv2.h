@@ -153,11 +153,20 @@ __noinline int find_tcp_option(struct __sk_buff *skb, __u32 from, __u32 end, __u
 	return 0;
 }
 
+/* A block's edge as the client counts. `ack` is what the segment acknowledges. */
+static __always_inline __be32 shift_edge(__be32 edge, __u32 size, __u32 ack, bool left)
+{
+	__u32 number = bpf_ntohl(edge) - size;
+
+	/* Nothing but the header is missing, which no TCP would say so: some read only blocks that leave something out. */
+	return bpf_htonl(left && number == ack ? number + 1 : number);
+}
+
 /* Moves the blocks of one SACK option (RFC 2018) back by `size`. They may begin at any byte. */
-static __always_inline long shift_blocks(struct __sk_buff *skb, __u32 l4_off, __u32 off, __u32 length, __u32 size)
+static __always_inline long shift_blocks(struct __sk_buff *skb, __u32 l4_off, __u32 at, __u32 size, __u32 ack)
 {
 	__be32 old[2 * SACK_MAX_BLOCKS] = {}, new[2 * SACK_MAX_BLOCKS] = {};
-	__u32 i, words = length / 4;
+	__u32 i, off = at >> 8, length = at & 0xff;
 	__u16 delta;
 
 	barrier_var(length);
@@ -166,8 +175,8 @@ static __always_inline long shift_blocks(struct __sk_buff *skb, __u32 l4_off, __
 	if (bpf_skb_load_bytes(skb, off, old, length))
 		return -1;
 	for (i = 0; i < 2 * SACK_MAX_BLOCKS; i++)
-		if (i < words)
-			new[i] = bpf_htonl(bpf_ntohl(old[i]) - size);
+		if (i < length / 4)
+			new[i] = shift_edge(old[i], size, ack, !(i & 1));
 	delta = csum_delta(old, sizeof(old), new, sizeof(new));
 	/* At an odd place the bytes are in the other halves of the sum's words (RFC 1071 2B). */
 	if ((off - l4_off) & 1)
@@ -176,7 +185,7 @@ static __always_inline long shift_blocks(struct __sk_buff *skb, __u32 l4_off, __
 }
 
 /* Selective acknowledgments of the endpoint as the client counts. */
-__noinline int ppv2_shift_sacks(struct __sk_buff *skb, __u32 l4_off, __u32 l4_hlen, __u32 size)
+__noinline int ppv2_shift_sacks(struct __sk_buff *skb, __u32 l4_off, __u32 l4_hlen, __u32 size, __u32 ack)
 {
 	__u32 end = l4_off + l4_hlen, from = l4_off + sizeof(struct tcphdr);
 	int i;
@@ -191,7 +200,7 @@ __noinline int ppv2_shift_sacks(struct __sk_buff *skb, __u32 l4_off, __u32 l4_hl
 		from = off + length;
 		length -= 2;
 		/* Nobody understands a part of a block, so nobody reads this option. */
-		if (length && !(length % 8) && shift_blocks(skb, l4_off, off + 2, length, size))
+		if (length && !(length % 8) && shift_blocks(skb, l4_off, (off + 2) << 8 | length, size, ack))
 			return -1;
 	}
 	return 0;
@@ -210,6 +219,20 @@ static __always_inline bool has_plain_options(struct __sk_buff *skb, const struc
 	       prefix == TCP_TIMESTAMPS_PREFIX;
 }
 
+/* What there is may be all for a while: some receivers wait for more without PSH. */
+static __always_inline long set_push(struct __sk_buff *skb, const struct pkt *p)
+{
+	__u32 off = p->l4_off + 12;
+	__u8 old[4], new[4];
+
+	if (bpf_skb_load_bytes(skb, off, old, sizeof(old)))
+		return -1;
+	__builtin_memcpy(new, old, sizeof(new));
+	new[1] |= TCP_PSH;
+	return bpf_skb_store_bytes(skb, off, new, sizeof(new), 0) ||
+	       bpf_l4_csum_replace(skb, p->l4_off + 16, 0, csum_delta(old, 4, new, 4), 0);
+}
+
 /* Puts the header behind an acknowledgment without data. */
 __noinline int ppv2_attach(struct __sk_buff *skb, const struct pkt *p)
 {
@@ -224,7 +247,8 @@ __noinline int ppv2_attach(struct __sk_buff *skb, const struct pkt *p)
 	ppv2_fill(&header, &p->key.saddr, &p->key.daddr, p->key.sport, p->key.dport);
 	/* Ethernet pads short frames: that goes first. */
 	if (bpf_skb_change_tail(skb, end, 0) || bpf_skb_change_tail(skb, end + size, 0) ||
-	    bpf_skb_store_bytes(skb, end, &header, size, 0) || write_length(skb, p, p->l3_len + size))
+	    bpf_skb_store_bytes(skb, end, &header, size, 0) || write_length(skb, p, p->l3_len + size) ||
+	    set_push(skb, p))
 		return -1;
 	length = bpf_htons(size);
 	return bpf_l4_csum_replace(skb, p->l4_off + 16, 0, csum_delta(NULL, 0, &header, sizeof(header)), 0) ||
@@ -298,7 +322,7 @@ __noinline int ppv2_make(struct __sk_buff *skb, const struct pkt *p, const struc
 	segment.tcp.seq = bpf_htonl(answers->tcp_ack);
 	segment.tcp.ack = bpf_htonl(client->tcp_ack);
 	segment.tcp.doff = PPV2_SEGMENT_TCP / 4 << 4;
-	segment.tcp.flags = TCP_ACK;
+	segment.tcp.flags = TCP_ACK | TCP_PSH;
 	segment.tcp.window = bpf_htons(client->tcp_window);
 	ppv2_timestamps(skb, p, segment.options, back);
 	ppv2_fill(&segment.header, &answers->ndaddr, &answers->nsaddr, answers->ndport, answers->nsport);
@@ -493,7 +517,7 @@ static __always_inline int ppv2_answer(struct __sk_buff *skb, const struct pkt *
 		return PPV2_FAILED;
 	if (likely(has_plain_options(skb, p)))
 		return PPV2_SEND;
-	return ppv2_shift_sacks(skb, p->l4_off, p->l4_hlen, size) ? PPV2_FAILED : PPV2_SEND;
+	return ppv2_shift_sacks(skb, p->l4_off, p->l4_hlen, size, p->tcp_ack) ? PPV2_FAILED : PPV2_SEND;
 }
 
 static __always_inline int ppv2_request(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, bool egress)
