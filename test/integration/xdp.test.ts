@@ -7,7 +7,6 @@ import {
   createNetwork,
   createService,
   Daemon,
-  hostPort,
   must,
   type Network,
   receiveHash,
