@@ -356,11 +356,5 @@ static __always_inline int parse(struct __sk_buff *skb, struct pkt *p)
 {
 	int result = parse_frame(skb, p);
 
-	if (unlikely(result == PARSE_SHORT))
-		result = parse_pulled(skb, p);
-	if (unlikely(result >= PARSE_TRUNCATED)) {
-		count(result == PARSE_TRUNCATED ? PASS_TRUNCATED : PASS_IP_OPTIONS);
-		result = PARSE_NOT_OURS;
-	}
-	return result;
+	return unlikely(result == PARSE_SHORT) ? parse_pulled(skb, p) : result;
 }

@@ -76,7 +76,7 @@ struct dp_event {
 	__u32 reason; /* enum dp_counter */
 	__u32 service_id;
 	__u32 endpoint_id;
-	__u32 ifindex; /* where the packet came in */
+	__u32 ifindex; /* where the packet came in, 0: not known here */
 	__u32 length;  /* L3 */
 	__be16 sport;
 	__be16 dport;

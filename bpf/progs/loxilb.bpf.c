@@ -76,12 +76,18 @@ static __always_inline int process(struct __sk_buff *skb, const bool egress)
 		break;
 	case PARSE_ICMP_ERROR:
 		return stage_icmp_error(skb, &p, egress);
+	case PARSE_TRUNCATED:
+		report(&p, PASS_TRUNCATED, 0, 0, skb->ifindex);
+		return VERDICT_NEXT;
+	case PARSE_OPTIONS:
+		report(&p, PASS_IP_OPTIONS, 0, 0, skb->ifindex);
+		return VERDICT_NEXT;
 	default:
 		return VERDICT_NEXT;
 	}
 	entry = find_flow(skb, &p, &verdict);
 	if (unlikely(p.fragment == FRAGMENT_FIRST))
-		frag_remember(&p, entry ? FRAG_FLOW : FRAG_FOREIGN);
+		frag_remember(&p, entry ? FRAG_FLOW : FRAG_FOREIGN, skb->ifindex);
 	return likely(entry) ? forward(skb, &p, entry, egress) : verdict;
 }
 

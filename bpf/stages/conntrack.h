@@ -56,7 +56,7 @@ static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entr
 	}
 	if (!(entry->flags & CT_PATH))
 		endpoint_flow_confirmed(entry->endpoint_id);
-	count(EVENT_FLOW_CONFIRMED);
+	report(p, EVENT_FLOW_CONFIRMED, entry->service_id, entry->endpoint_id, 0);
 	if (!evictable)
 		return CT_KEPT;
 	bpf_map_delete_elem(&ct_new, &p->key);
@@ -68,7 +68,7 @@ full:
 	entry->flags |= CT_PENDING | CT_EVICTABLE;
 	if (other)
 		other->flags |= CT_PENDING | CT_EVICTABLE;
-	count(EVENT_FLOW_TABLE_FULL);
+	report(p, EVENT_FLOW_TABLE_FULL, entry->service_id, entry->endpoint_id, 0);
 	return CT_KEPT;
 }
 
@@ -250,7 +250,7 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 		if (reset_is_valid(p, entry, other))
 			state = CT_TCP_CLOSED_WAIT;
 		else
-			count(EVENT_RST_IGNORED);
+			report(p, EVENT_RST_IGNORED, entry->service_id, entry->endpoint_id, skb->ifindex);
 	} else if (p->tcp_flags & TCP_SYN) {
 		if (p->opens_flow && !reply) {
 			/* A half closed flow too: its client is gone, or it would not begin anew. */

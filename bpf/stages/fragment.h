@@ -129,12 +129,12 @@ __noinline int frag_arrive(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	if ((!known || known->verdict == FRAG_WAITING) && !egress &&
 	    (bpf_map_lookup_elem(&lb_address, &p->key.daddr) || bpf_map_lookup_elem(&lb_address, &p->key.saddr)))
 		return frag_hold(skb, p);
-	count(PASS_FRAGMENT);
+	report(p, PASS_FRAGMENT, 0, 0, skb->ifindex);
 	return VERDICT_NEXT;
 }
 
 /* The first part has been judged: the others follow it. */
-__noinline int frag_remember(const struct pkt *p, __u32 verdict)
+__noinline int frag_remember(const struct pkt *p, __u32 verdict, __u32 ifindex)
 {
 	struct frag_flow record = { .seen = now_ticks(), .verdict = verdict };
 	struct frag_key key = {};
@@ -146,6 +146,6 @@ __noinline int frag_remember(const struct pkt *p, __u32 verdict)
 	record.dport = p->key.dport;
 	bpf_map_update_elem(&frag_flow, &key, &record, BPF_ANY);
 	if (verdict == FRAG_FOREIGN)
-		count(PASS_FRAGMENT);
+		report(p, PASS_FRAGMENT, 0, 0, ifindex);
 	return 0;
 }
