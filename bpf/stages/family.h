@@ -34,6 +34,8 @@
 #define IP_OPTION_LSRR 131
 #define IP_OPTION_SSRR 137
 #define IP_MAX_OPTIONS 40
+/* Options looked at before a packet is taken for one with a source route; each round costs the verifier a lot. */
+#define IP_OPTIONS_WALKED 12
 
 struct summing {
 	struct __sk_buff *skb;
@@ -115,7 +117,7 @@ __noinline int has_source_route(struct __sk_buff *skb, __u32 length)
 		return 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), options, length))
 		return 1;
-	for (i = 0; i < IP_MAX_OPTIONS; i++) {
+	for (i = 0; i < IP_OPTIONS_WALKED; i++) {
 		__u8 kind, size;
 
 		if (at > IP_MAX_OPTIONS - 3)
@@ -135,7 +137,7 @@ __noinline int has_source_route(struct __sk_buff *skb, __u32 length)
 			return 0;
 		at += size;
 	}
-	return 0;
+	return 1;
 }
 
 /* ICMPv6 sums source, destination, length and protocol besides itself, ICMP does not. */
