@@ -18,7 +18,7 @@ import {
   SERVER_SIDE,
   STRANGER,
 } from './network.js';
-import { buildIp } from './reference/build.js';
+import { buildFrame, buildIp } from './reference/build.js';
 import { ipHeader, type Packet, TCP, text, udp } from './reference/packet.js';
 import { randomBytes, seeded } from './reference/random.js';
 import type { Hop } from './reference/translate.js';
@@ -30,6 +30,7 @@ import {
   describePath,
   EVERY_KIND,
   expectForwarded,
+  expectUntouched,
   type Family,
   host,
   opening,
@@ -38,6 +39,7 @@ import {
   protocolNumber,
   SERVICE_PORT,
   scene,
+  TICKS_PER_SECOND,
 } from './scenario.js';
 
 const { LB_EP_TUNNEL } = LbEndpointFlags;
@@ -202,6 +204,86 @@ describePath('L3-DSR', (bench) => {
       const fits = datagram(limit);
       const router = departure(host(SERVER_SIDE, outer, ROUTER));
       expectTunnelled(bench().receive(fits, CLIENT_SIDE), fits, outer, far, router);
+    });
+
+    describe('a router farther on that cannot pass the outer packet', () => {
+      const far = routed(ROUTED.viaRouter, outer);
+      const { self } = scene(outer);
+      const router = host(SERVER_SIDE, outer, ROUTER);
+      const LEAST = outer === 4 ? 576 : 1280;
+      /** What the router says about a packet in the tunnel. */
+      const complaint = (mtu: number, about = datagram(1000)): Packet => {
+        const { ip: header, transport } = encapsulate(about, {
+          source: self,
+          destination: far,
+          hop: departure(router),
+        });
+        const kind = outer === 4 ? { type: 3, code: 4, rest: mtu } : { type: 2, code: 0, rest: mtu };
+        const quote = buildIp(header, transport).slice(0, 128);
+        return packetFrom(router, self, { kind: 'error', ...kind, quote });
+      };
+      const open = (known = true) => {
+        add(far);
+        if (known) bench().path.maps.addresses.set(far, { uses: 1 });
+        const packet = datagram(1000);
+        expectTunnelled(bench().receive(packet, CLIENT_SIDE), packet, outer, far, departure(router));
+      };
+      /** The way is looked up again every two seconds; here at once. */
+      const lookAgain = () => bench().path.maps.control.change(0, { generation: 2 });
+      const expectLimit = (mtu: number) => {
+        const limit = mtu - tunnelOverhead(far);
+        const fits = datagram(limit);
+        expectTunnelled(bench().receive(fits, CLIENT_SIDE), fits, outer, far, departure(router));
+        const exceeds = datagram(limit + 1);
+        expectErrorAbout(bench().receive(exceeds, CLIENT_SIDE), exceeds, tooBig(limit));
+      };
+
+      it('is believed, and the kernel hears it too', () => {
+        open();
+        const said = complaint(1380);
+        expectUntouched(bench().receive(said, SERVER_SIDE), buildFrame(said));
+        lookAgain();
+        expectLimit(1380);
+      });
+
+      it('but not for more than the way out has, nor for less than any link', () => {
+        open();
+        bench().receive(complaint(1480), SERVER_SIDE);
+        bench().receive(complaint(9000), SERVER_SIDE);
+        lookAgain();
+        expectLimit(1500);
+        bench().receive(complaint(68), SERVER_SIDE);
+        bench().path.maps.control.change(0, { generation: 3 });
+        expectLimit(LEAST);
+      });
+
+      it('for ten minutes', () => {
+        open();
+        bench().receive(complaint(1380), SERVER_SIDE);
+        const { tunnelMtus } = bench().path.maps;
+        tunnelMtus.change(far, { seen: (tunnelMtus.need(far).seen - 599 * TICKS_PER_SECOND) >>> 0 });
+        lookAgain();
+        expectLimit(1380);
+        tunnelMtus.change(far, { seen: (tunnelMtus.need(far).seen - 2 * TICKS_PER_SECOND) >>> 0 });
+        bench().path.maps.control.change(0, { generation: 3 });
+        expectLimit(1500);
+      });
+
+      it('and not about an address that is no endpoint', () => {
+        open(false);
+        bench().receive(complaint(1380), SERVER_SIDE);
+        lookAgain();
+        expectLimit(1500);
+        expect(bench().path.maps.tunnelMtus.keys()).toEqual([]);
+      });
+
+      it('nor when it only says that the endpoint is not there', () => {
+        open();
+        const error = complaint(1380);
+        const kind = outer === 4 ? { type: 3, code: 1, rest: 1380 } : { type: 1, code: 0, rest: 1380 };
+        bench().receive({ ...error, transport: { ...error.transport, ...kind } as Packet['transport'] }, SERVER_SIDE);
+        expect(bench().path.maps.tunnelMtus.keys()).toEqual([]);
+      });
     });
 
     it('any length up to that has a right length and checksum', () => {

@@ -19,6 +19,8 @@ import {
   ctPass,
   ctSctpAssoc,
   ctSctpAssocKey,
+  ctSctpOffer,
+  ctSctpOfferKey,
 } from '../../plugins/conntrack/layout.gen.js';
 import {
   lbAddress,
@@ -36,6 +38,7 @@ import {
   lbSlot,
   lbSource,
   lbSourceKey,
+  lbTunnelMtu,
 } from '../../plugins/lb/layout.gen.js';
 import { fragFlow, fragHeld, fragHeldKey, fragKey } from './fragment-layout.js';
 import { TestMap } from './map.js';
@@ -60,10 +63,12 @@ export function openPathMaps(fdOf: (name: string) => number, cpus: number) {
     fragments: open('frag_flow', fragKey, fragFlow),
     heldFragments: open('frag_held', fragHeldKey, fragHeld),
     associations: open('ct_sctp_assoc', ctSctpAssocKey, ctSctpAssoc),
+    offers: open('ct_sctp_offer', ctSctpOfferKey, ctSctpOffer),
     services: open('lb_service', lbServiceKey, lbService),
     ranges: open('lb_range', lbRangeKey, lbService),
     lbControl: open('lb_control', u32, lbControl),
     addresses: open('lb_address', ipAddress, lbAddress),
+    tunnelMtus: open('lb_tunnel_mtu', ipAddress, lbTunnelMtu),
     sources: open('lb_source', lbSourceKey, lbSource),
     sctpVips: open('lb_sctp_vips', u32, lbSctpVips),
     serviceStates: open('lb_svc_state', u32, lbServiceState),
@@ -88,6 +93,8 @@ const TABLES = [
   'addresses',
   'sources',
   'sctpVips',
+  'tunnelMtus',
+  'offers',
   'affinity',
   'interfaces',
   'serviceDrops',
