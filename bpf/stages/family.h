@@ -34,8 +34,6 @@
 #define IP_OPTION_LSRR 131
 #define IP_OPTION_SSRR 137
 #define IP_MAX_OPTIONS 40
-/* Options looked at before a packet is taken for one with a source route; each round costs the verifier a lot. */
-#define IP_OPTIONS_WALKED 12
 
 struct summing {
 	struct __sk_buff *skb;
@@ -109,7 +107,7 @@ __noinline int clear_headers(struct __sk_buff *skb, __u32 off, __u32 length)
 __noinline int has_source_route(struct __sk_buff *skb, __u32 length)
 {
 	__u8 options[IP_MAX_OPTIONS] = {};
-	__u32 at = 0;
+	__u32 skip = 0;
 	int i;
 
 	barrier_var(length);
@@ -117,27 +115,26 @@ __noinline int has_source_route(struct __sk_buff *skb, __u32 length)
 		return 0;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), options, length))
 		return 1;
-	for (i = 0; i < IP_OPTIONS_WALKED; i++) {
-		__u8 kind, size;
+	/* Byte by byte: an index that depends on what was read costs the verifier a hundred thousand instructions. */
+	for (i = 0; i < IP_MAX_OPTIONS - 2; i++) {
+		__u8 kind = options[i], size = options[i + 1];
 
-		if (at > IP_MAX_OPTIONS - 3)
-			return 0;
-		kind = options[at];
-		if (kind == IP_OPTION_END)
-			return 0;
-		if (kind == IP_OPTION_NOP) {
-			at++;
+		if (skip) {
+			skip--;
 			continue;
 		}
-		size = options[at + 1];
+		if (kind == IP_OPTION_END)
+			return 0;
+		if (kind == IP_OPTION_NOP)
+			continue;
 		/* The third byte points behind the last host when all have been visited. */
 		if (kind == IP_OPTION_LSRR || kind == IP_OPTION_SSRR)
-			return options[at + 2] <= size;
+			return options[i + 2] <= size;
 		if (size < 2)
 			return 0;
-		at += size;
+		skip = size - 1;
 	}
-	return 1;
+	return 0;
 }
 
 /* ICMPv6 sums source, destination, length and protocol besides itself, ICMP does not. */
