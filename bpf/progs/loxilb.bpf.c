@@ -91,13 +91,19 @@ static __always_inline int process(struct __sk_buff *skb, const bool egress)
 	return likely(entry) ? forward(skb, &p, entry, egress) : verdict;
 }
 
+static __always_inline int decided(int verdict)
+{
+	step(STEP_VERDICT, verdict, 0, 0);
+	return verdict;
+}
+
 SEC("tc")
 int tc_ingress(struct __sk_buff *skb)
 {
 	/* For another host, for all hosts, or for a VLAN device above: not for us to route. */
 	if (!cfg_conntrack || skb->pkt_type != 0 || skb->vlan_present)
 		return VERDICT_NEXT;
-	return process(skb, false);
+	return decided(process(skb, false));
 }
 
 /* The driver's fast path for what tc_ingress would do the same way. */
@@ -141,7 +147,7 @@ int tc_egress(struct __sk_buff *skb)
 {
 	if (!cfg_conntrack || skb->ingress_ifindex || skb->ifindex == LOOPBACK_IFINDEX)
 		return VERDICT_NEXT;
-	return process(skb, true);
+	return decided(process(skb, true));
 }
 
 SEC("iter/bpf_map_elem")

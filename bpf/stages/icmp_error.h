@@ -97,7 +97,7 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p
 	__u8 macs[2 * ETH_ALEN] = {};
 	long rc;
 
-	count(EVENT_ICMP_RELAYED);
+	report(p, EVENT_ICMP_RELAYED, entry->service_id, entry->endpoint_id, skb->ifindex);
 	/* This machine's own, and already on its way there. */
 	if (egress && ip_equal(&entry->ndaddr, &p->key.daddr))
 		return VERDICT_NEXT;
@@ -260,7 +260,7 @@ static __always_inline int special_icmp_error(struct __sk_buff *skb, struct pkt 
 		return VERDICT_NEXT;
 	if (cfg_ipv6 && entry->special & CT_SPECIAL_FAMILY)
 		return family_icmp_error(skb, p, entry, egress);
-	count(EVENT_ICMP_RELAYED);
+	report(p, EVENT_ICMP_RELAYED, entry->service_id, entry->endpoint_id, skb->ifindex);
 	/* About what the endpoint sent to the client past this machine: it is the endpoint's to know. */
 	return dsr_forward(skb, p, entry, entry->way, egress);
 }

@@ -294,8 +294,6 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 
 inserted:
 	entry->flags |= reverse.flags & CT_EVICTABLE;
-	if (entry->nsport != p->key.sport)
-		count(EVENT_PORT_TRANSLATED);
 	return 0;
 }
 
@@ -464,6 +462,8 @@ static __always_inline int insert_flow(struct __sk_buff *skb, const struct pkt *
 	}
 	count_flow_opened(entry->endpoint_id);
 	report(p, EVENT_FLOW_CREATED, entry->service_id, entry->endpoint_id, skb->ifindex);
+	if (unlikely(entry->nsport != p->key.sport))
+		report(p, EVENT_PORT_TRANSLATED, entry->service_id, entry->endpoint_id, skb->ifindex);
 	step_with(STEP_FLOW_OPENED, entry->nat, entry->special, bpf_ntohs(entry->nsport), &entry->nsaddr);
 	return VERDICT_CONTINUE;
 }
