@@ -9,8 +9,10 @@ import { buildFrame, buildIp } from './build.js';
 import { adjustChecksum, internetChecksum, onesSum } from './checksum.js';
 import { fragment } from './fragment.js';
 import { echo, ipHeader, joinBytes, NO_BYTES, type Packet, TCP, TCP_OPTION, tcp, text, udp } from './packet.js';
-import { InvalidPacket, isFragment, parseFrame, parseIp } from './parse.js';
+import { InvalidPacket, isFragment, parseFrame, parseIp, parseIpHeader } from './parse.js';
 import { alignedBlocks } from './prefix.js';
+import { Kind, Part, RawPacket } from './raw.js';
+import { encapsulateRaw, type RawChange, RawQuote, translateErrorRaw, translateRaw } from './raw-translate.js';
 import { translate, translateError } from './translate.js';
 import { encapsulate } from './tunnel.js';
 
@@ -66,6 +68,70 @@ describe('captures', () => {
     expect(isFragment(parseFrame(capture('later fragment, v6')).ip)).toBe(true);
     expect(isFragment(parseFrame(capture('first fragment, v4')).ip)).toBe(true);
     expect(parseFrame(capture('later fragment, v4')).transport.kind).toBe('opaque');
+  });
+});
+
+/** The fast reference, which judges millions, says what the slow one says. */
+describe('packets as bytes', () => {
+  const out = new Uint8Array(4096);
+  const raw = (hex: string): RawPacket => {
+    const packet = new RawPacket();
+    packet.read(bytesOf(hex), hex.length / 2);
+    return packet;
+  };
+  const ends = (six: boolean) => ({
+    source: { address: six ? '2001:db8:9::1' : '10.9.9.1', port: 4711 },
+    destination: { address: six ? '2001:db8:9::9' : '10.9.9.9', port: 8080 },
+  });
+  const changeOf = (six: boolean): RawChange => {
+    const { source, destination } = ends(six);
+    const macs = Uint8Array.of(2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1);
+    const ports = { sport: source.port, dport: destination.port };
+    return { source: ipBytes(source.address), destination: ipBytes(destination.address), ...ports, macs };
+  };
+
+  it.each(captures.valid.filter(({ hex }) => raw(hex).kind === Kind.flow))('$name: translated alike', ({ hex }) => {
+    const packet = raw(hex);
+    if (packet.part !== Part.whole) return;
+    const length = translateRaw(packet, changeOf(packet.six), 1, out);
+    const { source, destination } = ends(packet.six);
+    const parsed = parseFrame(bytesOf(hex));
+    const port = parsed.transport.kind === 'echo' ? { ...destination, port: source.port } : destination;
+    const slow = buildFrame(translate(parsed, { source, destination: port, hop: ethernet, hops: 1 }));
+    expect(out.slice(0, length)).toEqual(slow);
+  });
+
+  it.each(captures.valid.filter(({ hex }) => raw(hex).kind === Kind.error))('$name: translated alike', ({ hex }) => {
+    const packet = raw(hex);
+    const quote = new RawQuote();
+    expect(quote.read(packet)).toBe(true);
+    const change = changeOf(packet.six);
+    const { source, destination } = ends(packet.six);
+    for (const port of quote.echo ? [source.port] : [destination.port]) {
+      const length = translateErrorRaw(packet, quote, { ...change, dport: port }, 1, out);
+      const parsed = parseFrame(bytesOf(hex));
+      const { transport } = parsed;
+      if (transport.kind !== 'error') throw new Error('no error');
+      const quoted = { source: { ...destination, port }, destination: source };
+      const fromEndpoint = parseIpHeader(transport.quote).ip.destination === parsed.ip.source;
+      const outer = { source: fromEndpoint ? source.address : undefined, destination: destination.address };
+      expect(out.slice(0, length)).toEqual(buildFrame(translateError(parsed, { ...outer, quoted, hops: 1 })));
+    }
+  });
+
+  it.each(captures.tunnels)('$name', ({ name, inner, outer }) => {
+    const { source, destination } = ends(name.includes('in IPv6'));
+    const macs = Uint8Array.of(2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1);
+    const tunnel = { source: ipBytes(source.address), destination: ipBytes(destination.address), macs };
+    const length = encapsulateRaw(raw(inner), tunnel, 0x7777, out);
+    expect(Buffer.from(out.subarray(0, length)).toString('hex')).toBe(outer);
+  });
+
+  it('parts of a packet are known as such', () => {
+    for (const { parts } of captures.fragments) {
+      const kinds = parts.map((part) => raw(part).part);
+      expect(kinds).toEqual([Part.first, Part.later, Part.later]);
+    }
   });
 });
 
