@@ -129,7 +129,7 @@ function kindToV6({ type, code, rest }: Kind, length: number): Kind | undefined 
   }
   if (type !== 3) return undefined;
   if (code === 2) return { type: 4, code: 1, rest: 6 };
-  if (code === 4) return { type: 2, code: 0, rest: Math.max(1280, ((rest & 0xffff) || plateau(length)) + 20) };
+  if (code === 4) return { type: 2, code: 0, rest: Math.max(1280, (rest & 0xffff || plateau(length)) + 20) };
   if (code === 3) return { type: 1, code: 4, rest: 0 };
   if ([9, 10, 13, 15].includes(code)) return { type: 1, code: 1, rest: 0 };
   return [0, 1, 5, 6, 7, 8, 11, 12].includes(code) ? { type: 1, code: 0, rest: 0 } : undefined;
