@@ -240,7 +240,17 @@ export class PacketPath {
   }
 }
 
-export const NO_ENDPOINT = { addr: '::', source: '::', self: '::', port: 0, active: 0, serviceId: 0, weight: 0, flags: 0, ports: 0 };
+export const NO_ENDPOINT = {
+  addr: '::',
+  source: '::',
+  self: '::',
+  port: 0,
+  active: 0,
+  serviceId: 0,
+  weight: 0,
+  flags: 0,
+  ports: 0,
+};
 
 /** struct __sk_buff with the members BPF_PROG_TEST_RUN lets a caller set. */
 function skbContext(options: RunOptions, ingressIfindex: number): Uint8Array {
