@@ -13,8 +13,6 @@
  */
 #define FAMILY_FRAGMENTABLE 1260
 
-#define IPV6_MIN_MTU 1280
-
 /*
  * What the kernel sums at a time (MAX_BPF_STACK before 6.12), and how often for the longest packet there is. Without
  * bpf_loop the verifier walks every round: there it is enough for a jumbo frame.
@@ -29,11 +27,12 @@
 #define FAMILY_ROOM_IS_V4 (1ULL << 7)
 #define FAMILY_ROOM_IS_V6 (1ULL << 8)
 
-#define IP_OPTION_END 0
-#define IP_OPTION_NOP 1
+#define MAX_OPTIONS 40
+#define OPTION_END 0
+#define OPTION_NOP 1
 #define IP_OPTION_LSRR 131
 #define IP_OPTION_SSRR 137
-#define IP_MAX_OPTIONS 40
+#define TCP_OPTION_MSS 2
 
 struct summing {
 	struct __sk_buff *skb;
@@ -103,37 +102,85 @@ __noinline int clear_headers(struct __sk_buff *skb, __u32 off, __u32 length)
 	return length ? -1 : 0;
 }
 
-/* The packet is to visit other hosts first: its destination is not where it is going (RFC 7915 4.1). */
-__noinline int has_source_route(struct __sk_buff *skb, __u32 length)
+/* Where in `length` bytes of IP or TCP options at `off` the one of this kind is, or -1. Both are written alike. */
+__noinline int find_option(struct __sk_buff *skb, __u32 off, __u32 length, __u32 kind)
 {
-	__u8 options[IP_MAX_OPTIONS] = {};
+	__u8 options[MAX_OPTIONS] = {};
 	__u32 skip = 0;
 	int i;
 
 	barrier_var(length);
-	if (!length || length > sizeof(options))
-		return 0;
-	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), options, length))
-		return 1;
+	if (!length || length > sizeof(options) || bpf_skb_load_bytes(skb, off, options, length))
+		return -1;
 	/* Byte by byte: an index that depends on what was read costs the verifier a hundred thousand instructions. */
-	for (i = 0; i < IP_MAX_OPTIONS - 2; i++) {
-		__u8 kind = options[i], size = options[i + 1];
-
+	for (i = 0; i < MAX_OPTIONS - 3; i++) {
 		if (skip) {
 			skip--;
 			continue;
 		}
-		if (kind == IP_OPTION_END)
-			return 0;
-		if (kind == IP_OPTION_NOP)
+		if (options[i] == OPTION_END)
+			return -1;
+		if (options[i] == OPTION_NOP)
 			continue;
-		/* The third byte points behind the last host when all have been visited. */
-		if (kind == IP_OPTION_LSRR || kind == IP_OPTION_SSRR)
-			return options[i + 2] <= size;
-		if (size < 2)
-			return 0;
-		skip = size - 1;
+		if (options[i + 1] < 2)
+			return -1;
+		if (options[i] == kind)
+			return i;
+		skip = options[i + 1] - 1;
 	}
+	return -1;
+}
+
+/* The packet is to visit other hosts first: its destination is not where it is going (RFC 7915 4.1). */
+static __always_inline bool has_source_route(struct __sk_buff *skb, __u32 length)
+{
+	__u32 off = ETH_HLEN + sizeof(struct iphdr);
+	int at = find_option(skb, off, length, IP_OPTION_LSRR);
+	__u8 option[3];
+
+	if (at < 0)
+		at = find_option(skb, off, length, IP_OPTION_SSRR);
+	/* The third byte points behind the last host when all have been visited. */
+	return at >= 0 && (bpf_skb_load_bytes(skb, off + at, option, sizeof(option)) || option[2] <= option[1]);
+}
+
+/*
+ * An IPv6 host sends 1280 bytes whatever it is told. Where the way out takes less, a smaller segment size in the handshake
+ * keeps its packets below that.
+ */
+__noinline int family_clamp_mss(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
+{
+	__u32 off, mss, told;
+	struct ct_entry *other;
+	struct ct_key reverse;
+	__be16 value;
+	int at;
+
+	if (!p || !entry)
+		return 0;
+	off = p->l4_off + sizeof(struct tcphdr);
+	other = ct_lookup_reverse(&reverse, &p->key, entry);
+	if (!other)
+		return 0;
+	/* As seen from here: its own first packet looks again. */
+	if (!other->mtu)
+		resolve(skb, other, p->key.proto, entry->generation - 1);
+	if (other->mtu >= IPV6_MIN_MTU)
+		return 0;
+	mss = other->mtu - sizeof(struct ipv6hdr) - sizeof(struct tcphdr);
+	at = find_option(skb, off, p->l4_hlen - sizeof(struct tcphdr), TCP_OPTION_MSS);
+	if (at < 0 || bpf_skb_load_bytes(skb, off + at + 2, &value, sizeof(value)) || bpf_ntohs(value) <= mss)
+		return 0;
+	told = value;
+	value = bpf_htons(mss);
+	mss = value;
+	/* At an odd offset each byte is the other half of a word. */
+	if (at & 1) {
+		told = bpf_ntohs(told);
+		mss = bpf_ntohs(mss);
+	}
+	bpf_l4_csum_replace(skb, p->l4_off + 16, told, mss, sizeof(value));
+	bpf_skb_store_bytes(skb, off + at + 2, &value, sizeof(value), 0);
 	return 0;
 }
 
@@ -207,8 +254,11 @@ static __always_inline long family_udp(struct __sk_buff *skb, const struct pkt *
 	if (bpf_skb_load_bytes(skb, off + 6, &check, sizeof(check)))
 		return -1;
 	if (!check) {
-		/* Over IPv6 such a datagram is discarded (RFC 8200 8.1): it must not become one that is not. */
-		if (!p->v4)
+		/*
+		 * Over IPv6 such a datagram is discarded (RFC 8200 8.1): it must not become one that is not. Of a
+		 * fragmented one too little is here.
+		 */
+		if (!p->v4 || p->fragment)
 			return -1;
 		return bpf_skb_store_bytes(skb, off, &entry->nsport, 4, BPF_F_RECOMPUTE_CSUM) ||
 		       family_sum_datagram(skb, p, entry);
@@ -239,6 +289,8 @@ static __always_inline long family_sctp(struct __sk_buff *skb, const struct pkt 
  */
 static __always_inline long family_l4(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {
+	if (unlikely(p->fragment == FRAGMENT_LATER))
+		return 0;
 	switch (p->key.proto) {
 	case IPPROTO_TCP:
 		return family_tcp(skb, p, entry);
@@ -275,6 +327,20 @@ static __always_inline void finish_v4(struct iphdr *ip)
 	ip->check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
 }
 
+/* RFC 7915 5.1.1, also for a packet in one fragment. Its header is the last before the payload. */
+static __always_inline long fragment_to_v4(struct __sk_buff *skb, const struct pkt *p, struct iphdr *ip)
+{
+	__be16 offset;
+
+	if (bpf_skb_load_bytes(skb, p->l4_off - sizeof(struct fragment_header) + 2, &offset, sizeof(offset)))
+		return -1;
+	ip->id = bpf_htons(bpf_ntohl(p->frag_id));
+	ip->frag_off = bpf_htons(bpf_ntohs(offset) >> 3);
+	if (offset & bpf_htons(FRAGMENT6_MORE))
+		ip->frag_off |= bpf_htons(IP_MF);
+	return 0;
+}
+
 /* RFC 7915 5.1. `hops`: how many the packet loses. */
 __noinline int family_to_v4(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry, __u32 hops)
 {
@@ -296,13 +362,8 @@ __noinline int family_to_v4(struct __sk_buff *skb, const struct pkt *p, const st
 	if (unlikely(extra)) {
 		int found = skip_extensions(skb, ETH_HLEN + sizeof(old), old.nexthdr);
 
-		if (found < 0)
+		if (found < 0 || (found >> 16 == IPPROTO_FRAGMENT && fragment_to_v4(skb, p, &new)))
 			return -1;
-		/* A packet in one fragment: 5.1.1. */
-		if (found >> 16 == IPPROTO_FRAGMENT) {
-			new.id = bpf_htons(bpf_ntohl(p->frag_id));
-			new.frag_off = 0;
-		}
 	}
 	new.ttl = p->ttl - hops;
 	new.protocol = other_family_proto(p->key.proto);
@@ -320,31 +381,58 @@ __noinline int family_to_v4(struct __sk_buff *skb, const struct pkt *p, const st
 /* RFC 7915 4.1. `hops`: how many the packet loses. */
 __noinline int family_to_v6(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry, __u32 hops)
 {
-	struct ipv6hdr new = { .version = 6 };
-	__u32 extra, size;
+	struct {
+		struct ipv6hdr ip;
+		struct fragment_header fragment;
+	} new = { .ip.version = 6 };
+	__u32 extra, size, wanted = sizeof(new.ip);
 	struct iphdr old;
 	bool datagrams;
+	int room;
 
 	if (!p || !entry || bpf_skb_load_bytes(skb, ETH_HLEN, &old, sizeof(old)))
 		return -1;
 	extra = p->l4_off - ETH_HLEN - sizeof(old);
 	size = p->l3_len - extra - sizeof(old);
 	datagrams = skb->gso_size && p->key.proto == IPPROTO_UDP;
-	new.priority = old.tos >> 4;
-	new.flow_lbl[0] = old.tos << 4;
-	new.payload_len = bpf_htons(size > 0xffff ? 0 : size);
-	new.nexthdr = other_family_proto(p->key.proto);
-	new.hop_limit = p->ttl - hops;
-	__builtin_memcpy(&new.saddr, &entry->nsaddr, sizeof(new.saddr));
-	__builtin_memcpy(&new.daddr, &entry->ndaddr, sizeof(new.daddr));
+	new.ip.nexthdr = other_family_proto(p->key.proto);
+	if (unlikely(p->fragment)) {
+		wanted = sizeof(new);
+		size += sizeof(new.fragment);
+		new.fragment.next = new.ip.nexthdr;
+		new.fragment.offset = bpf_htons(bpf_ntohs(old.frag_off) << 3 & FRAGMENT6_OFFSET);
+		if (old.frag_off & bpf_htons(IP_MF))
+			new.fragment.offset |= bpf_htons(FRAGMENT6_MORE);
+		new.fragment.id = bpf_htonl(bpf_ntohs(old.id));
+		new.ip.nexthdr = IPPROTO_FRAGMENT;
+	}
+	new.ip.priority = old.tos >> 4;
+	new.ip.flow_lbl[0] = old.tos << 4;
+	new.ip.payload_len = bpf_htons(size > 0xffff ? 0 : size);
+	new.ip.hop_limit = p->ttl - hops;
+	__builtin_memcpy(&new.ip.saddr, &entry->nsaddr, sizeof(new.ip.saddr));
+	__builtin_memcpy(&new.ip.daddr, &entry->ndaddr, sizeof(new.ip.daddr));
 	if (unlikely(extra) && (has_source_route(skb, extra) || clear_headers(skb, ETH_HLEN + sizeof(old), extra)))
 		return -1;
 	if (family_l4(skb, p, entry))
 		return -1;
-	if (unlikely(extra) && bpf_skb_adjust_room(skb, -(int)extra, BPF_ADJ_ROOM_NET, FAMILY_ROOM))
+	room = wanted - sizeof(new.ip) - extra;
+	if (unlikely(room) && bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_NET, FAMILY_ROOM))
 		return -1;
 	return family_resize(skb, false, datagrams) ||
-	       bpf_skb_store_bytes(skb, ETH_HLEN, &new, sizeof(new), BPF_F_RECOMPUTE_CSUM);
+	       bpf_skb_store_bytes(skb, ETH_HLEN, &new, wanted, BPF_F_RECOMPUTE_CSUM);
+}
+
+/* ICMPv6's checksum needs the length of the whole message, which a fragment does not tell (RFC 7915 1.2). */
+static __always_inline bool fragment_is_ours(const struct pkt *p)
+{
+	return p->key.proto != IPPROTO_ICMP && p->key.proto != IPPROTO_ICMPV6;
+}
+
+/* With its header, which only a fragment has. */
+static __always_inline bool fragment_fits(const struct pkt *p, const struct ct_entry *entry)
+{
+	return !p->v4 || p->l3_len + sizeof(struct fragment_header) <= entry->mtu;
 }
 
 /*
@@ -379,11 +467,24 @@ __noinline int family_forward(struct __sk_buff *skb, const struct pkt *p, struct
 
 	if (!p || !entry)
 		return VERDICT_DROP;
+	if (unlikely(p->fragment)) {
+		bool fits = !hops || fragment_fits(p, entry);
+
+		/* Only the first part may be complained about (RFC 1812 4.3.2.7). */
+		if (!fragment_is_ours(p) || (!fits && p->fragment == FRAGMENT_LATER))
+			return drop_packet(skb, p, entry, DROP_FAMILY_FRAGMENT);
+		if (!fits)
+			return reply_icmp_error(skb, p, REPLY_TOO_BIG, entry->mtu - sizeof(struct fragment_header));
+	}
+	if (p->v4 && p->tcp_flags & TCP_SYN)
+		family_clamp_mss(skb, p, entry);
 	failed = p->v4 ? family_to_v6(skb, p, entry, hops) : family_to_v4(skb, p, entry, hops);
 	way = family_way(skb, way, egress);
 	if (failed || family_ethernet(skb, entry, way, !p->v4))
 		return drop_packet(skb, p, entry,
-				   skb->gso_size && p->key.proto != IPPROTO_TCP ? DROP_FAMILY_GSO : DROP_FAMILY);
+				   p->fragment					  ? DROP_FAMILY_FRAGMENT
+				   : skb->gso_size && p->key.proto != IPPROTO_TCP ? DROP_FAMILY_GSO
+										  : DROP_FAMILY);
 	count(EVENT_FAMILY);
 	return leave(entry, way, egress);
 }

@@ -14,6 +14,8 @@ enum reply_reason {
 };
 
 #define REPLY_TTL 64
+/* RFC 8200 5: every link takes this much. */
+#define IPV6_MIN_MTU 1280
 /*
  * What is quoted of the offending packet: its IP header and eight bytes (RFC 792), for TCP the header without options.
  * That much a receiver needs to find the connection, and a packet whose checksum the device has yet to finish cannot be
@@ -71,6 +73,9 @@ static __always_inline void icmp6_kind(struct icmp_header *icmp, __u32 reason, _
 		     : reason == REPLY_TOO_BIG	   ? ICMP6_TOO_BIG
 						   : ICMP6_UNREACHABLE;
 	icmp->code = reason == REPLY_PORT_UNREACHABLE ? 4 : 0;
+	/* No host goes below (RFC 8201 4). */
+	if (reason == REPLY_TOO_BIG && mtu < IPV6_MIN_MTU)
+		mtu = IPV6_MIN_MTU;
 	icmp->info = bpf_htonl(mtu);
 }
 

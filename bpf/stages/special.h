@@ -21,11 +21,8 @@ static __always_inline int forward_special(struct __sk_buff *skb, const struct p
 	step(STEP_SPECIAL, special, 0, 0);
 	if (special & CT_SPECIAL_DSR)
 		return dsr_forward(skb, p, entry, way, egress);
-	if (special & CT_SPECIAL_FAMILY) {
-		if (p->fragment)
-			return drop_packet(skb, p, entry, DROP_FAMILY_FRAGMENT);
+	if (special & CT_SPECIAL_FAMILY)
 		return cfg_ipv6 ? family_forward(skb, p, entry, way, egress) : VERDICT_DROP;
-	}
 	if (special & CT_SPECIAL_PPV2 && p->fragment)
 		return drop_packet(skb, p, entry, DROP_PPV2);
 	if (special & CT_SPECIAL_PPV2)

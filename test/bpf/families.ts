@@ -98,7 +98,7 @@ export function expectCrossed(result: RunResult, packet: Packet, verdict: number
 
 export function withIdentification(result: RunResult, packet: Packet): Packet {
   if (packet.ip.version !== 4 || packet.ip.identification !== 0 || result.frame.length < 20) return packet;
-  const identification = result.frame[18]! * 256 + result.frame[19]!;
+  const identification = (result.frame[18] ?? 0) * 256 + (result.frame[19] ?? 0);
   return { ...packet, ip: { ...packet.ip, identification } };
 }
 

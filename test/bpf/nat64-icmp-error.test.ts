@@ -37,7 +37,13 @@ interface Kind {
 const TOO_BIG = { 4: { type: 3, code: 4, rest: 1400 }, 6: { type: 2, code: 0, rest: 1400 } } as const;
 const UNREACHABLE = { 4: { type: 3, code: 3, rest: 0 }, 6: { type: 1, code: 4, rest: 0 } } as const;
 
-function errorAbout(quoted: Packet, from: Host, kind: Kind, length = Number.POSITIVE_INFINITY, ip: object = {}): Packet {
+function errorAbout(
+  quoted: Packet,
+  from: Host,
+  kind: Kind,
+  length = Number.POSITIVE_INFINITY,
+  ip: object = {},
+): Packet {
   const quote = buildIp(quoted.ip, quoted.transport).slice(0, length);
   const packet = packetFrom(from, quoted.ip.source, { kind: 'error', ...kind, quote });
   return { ...packet, ip: { ...packet.ip, ...ip } };
@@ -180,7 +186,8 @@ describePath('ICMP errors between families', (bench) => {
       const { request } = openAcross(bench(), cross, 'udp');
       const out = towardsServer(cross, request);
       for (let pointer = 0; pointer < 64; pointer++) {
-        const kind = other === 4 ? { type: 12, code: 0, rest: pointer * 0x1000000 } : { type: 4, code: 0, rest: pointer };
+        const kind =
+          other === 4 ? { type: 12, code: 0, rest: pointer * 0x1000000 } : { type: 4, code: 0, rest: pointer };
         expectRelayed(errorAbout(out, router, kind), router, toClient('udp'));
       }
     });
@@ -211,7 +218,10 @@ describePath('ICMP errors between families', (bench) => {
     it('long quotes are cut to what IPv6 takes everywhere', () => {
       const { request } = openAcross(bench(), cross, 'tcp');
       const payload = randomBytes(seeded(5), 1350);
-      const out = towardsServer(cross, { ...request, transport: { ...request.transport, payload } as Packet['transport'] });
+      const out = towardsServer(cross, {
+        ...request,
+        transport: { ...request.transport, payload } as Packet['transport'],
+      });
       const longest = (other === 4 ? 1500 : 1280) - headerSize(out) - 8;
       for (const length of [500, 1191, 1192, 1193, 1211, 1212, 1213, 1231, 1232, longest]) {
         if (length > longest) continue;
@@ -223,7 +233,10 @@ describePath('ICMP errors between families', (bench) => {
       const { request } = openAcross(bench(), cross, 'tcp');
       const out = towardsServer(cross, request);
       for (const length of [8, 17, 18]) {
-        const error = { ...errorAbout(out, router, TOO_BIG[other], headerSize(out) + length), trailer: new Uint8Array(13).fill(3) };
+        const error = {
+          ...errorAbout(out, router, TOO_BIG[other], headerSize(out) + length),
+          trailer: new Uint8Array(13).fill(3),
+        };
         expectRelayed(error, router, toClient('tcp'));
       }
     });
@@ -247,7 +260,7 @@ describePath('ICMP errors between families', (bench) => {
         hops: 1,
       };
       const expected = translateFamilyError(quote, change);
-      if (!expected || expected.transport.kind !== 'error') throw new Error('nothing expected');
+      if (expected?.transport.kind !== 'error') throw new Error('nothing expected');
       // The way to the client has no more than 1500.
       const transport = { ...expected.transport, rest: Math.min(expected.transport.rest, 1500) };
       expectCrossed(bench().receive(quote, SERVER_SIDE), { ...expected, transport });
@@ -269,7 +282,8 @@ function longer(error: Packet, length: number): Packet {
 }
 
 function headers(version: 4 | 6): readonly object[] {
-  if (version === 4) return [{ tos: 0xb9 }, { options: Uint8Array.of(0x94, 4, 0, 0) }, { options: new Uint8Array(40).fill(1) }];
+  if (version === 4)
+    return [{ tos: 0xb9 }, { options: Uint8Array.of(0x94, 4, 0, 0) }, { options: new Uint8Array(40).fill(1) }];
   const options = { type: EXTENSION.destination, body: Uint8Array.of(1, 4, 0, 0, 0, 0) };
   const long = { type: EXTENSION.hopByHop, body: Uint8Array.of(1, 12, ...new Uint8Array(12)) };
   return [{ trafficClass: 0xb9, flowLabel: 7 }, { extensions: [options] }, { extensions: [long, options] }];

@@ -16,10 +16,20 @@ import {
 } from './families.js';
 import { VERDICT } from './harness.js';
 import { expectErrorAbout } from './icmp-answer.js';
-import { CLIENT_SIDE, ip as runIp, SERVER_SIDE, STRANGER } from './network.js';
+import { CLIENT_SIDE, NARROW_MTU, NARROW_SIDE, ROUTER, ip as runIp, SERVER_SIDE, STRANGER } from './network.js';
 import { buildFrame } from './reference/build.js';
 import { translateFamily } from './reference/family.js';
-import { EXTENSION, echo, type Packet, TCP, TCP_OPTION, type Transport, tcp, udp } from './reference/packet.js';
+import {
+  EXTENSION,
+  echo,
+  type Packet,
+  PROTOCOL,
+  TCP,
+  TCP_OPTION,
+  type Transport,
+  tcp,
+  udp,
+} from './reference/packet.js';
 import { randomBytes, seeded } from './reference/random.js';
 import {
   answer,
@@ -35,7 +45,6 @@ import {
   packetFrom,
   protocolNumber,
   SERVICE_PORT,
-  scene,
 } from './scenario.js';
 
 const PROTOCOLS = ['tcp', 'udp', 'icmp'] as const;
@@ -170,17 +179,33 @@ describePath('between families', (bench) => {
         }
       });
 
-      it('fragments are refused and counted', () => {
-        const talk = openAcross(bench(), cross, protocol);
-        const fragment =
-          family === 4
-            ? { ...talk.request.ip, moreFragments: true, dontFragment: false }
-            : { ...talk.request.ip, extensions: [{ type: EXTENSION.fragment, body: Uint8Array.of(0, 1, 0, 0, 0, 7) }] };
-        const packet = { ...talk.request, ip: fragment as Packet['ip'] };
-        const frame = buildFrame(packet);
-        const { verdict } = bench().path.ingress(frame, { ifindex: bench().network.ifindex(CLIENT_SIDE) });
-        expect(verdict).toBe(VERDICT.drop);
-        expect(bench().path.counters()).toMatchObject({ DROP_FAMILY_FRAGMENT: 1 });
+      it('fragments are fragments there too, but for ICMP, which is refused and counted', () => {
+        openAcross(bench(), cross, protocol);
+        const payload = randomBytes(seeded(8), 1000);
+        const request = fromClient(cross, withPayload(protocol, payload));
+        const reply = fromServer(cross, withPayload(protocol, payload, true));
+        for (const [whole, out, take] of [
+          [request, towardsServer(cross, request), send],
+          [reply, towardsClient(cross, reply), answerWith],
+        ] as const) {
+          for (const sizes of [
+            [400, 400, 500],
+            [8, 1500],
+            [64, 8, 8, 2000],
+          ]) {
+            const identification = 0x1200 + sizes.length;
+            const expected = fragmentsOf(out, sizes, identification);
+            fragmentsOf(whole, sizes, identification).forEach((fragment, index) => {
+              // Eight bytes are no TCP header, so the rest is nobody of ours.
+              if (protocol === 'tcp' && sizes[0] === 8) return;
+              const result = take(fragment, { summed: true });
+              if (protocol === 'icmp') expect(result.verdict).toBe(VERDICT.drop);
+              else expectCrossed(result, expected[index] ?? fragment);
+            });
+          }
+        }
+        const refused = protocol === 'icmp' ? 18 : undefined;
+        expect(bench().path.counters().DROP_FAMILY_FRAGMENT).toBe(refused);
       });
 
       it('another source port where the client has taken one', () => {
@@ -210,7 +235,17 @@ describePath('between families', (bench) => {
         const request = packetFrom(client, vip, opening(protocol, CLIENT_PORT, SERVICE_PORT));
         const out = { ...towardsServer(away, request), ethernet: request.ethernet };
         expectCrossed(send(request), out);
-        runIp('neigh', 'replace', stranger.address, 'dev', SERVER_SIDE.name, 'nud', 'permanent', 'lladdr', stranger.mac);
+        runIp(
+          'neigh',
+          'replace',
+          stranger.address,
+          'dev',
+          SERVER_SIDE.name,
+          'nud',
+          'permanent',
+          'lladdr',
+          stranger.mac,
+        );
         try {
           expectCrossed(send(request), towardsServer(away, request));
         } finally {
@@ -250,33 +285,141 @@ describePath('between families', (bench) => {
 
     it('handshake options and bare acknowledgments', () => {
       openAcross(bench(), cross, 'tcp');
-      const options = Uint8Array.of(...TCP_OPTION.mss(1440), ...TCP_OPTION.windowScale(7), ...TCP_OPTION.timestamps(1, 2));
+      const options = Uint8Array.of(
+        ...TCP_OPTION.mss(1440),
+        ...TCP_OPTION.windowScale(7),
+        ...TCP_OPTION.timestamps(1, 2),
+      );
       for (const packet of [
         fromClient(cross, tcp({ ...toService, flags: TCP.syn, options })),
         fromClient(cross, tcp({ ...toService, flags: TCP.ack })),
-        fromClient(cross, tcp({ ...toService, flags: TCP.ack | TCP.psh | TCP.ece, options, payload: Uint8Array.of(1) })),
+        fromClient(
+          cross,
+          tcp({ ...toService, flags: TCP.ack | TCP.psh | TCP.ece, options, payload: Uint8Array.of(1) }),
+        ),
         fromClient(cross, tcp({ ...toService, flags: TCP.fin | TCP.ack, urgent: 7 })),
       ]) {
         expectCrossed(send(packet), towardsServer(cross, packet));
       }
     });
 
-    it.each(['tcp', 'udp'] as const)('super-packets count by their segments, or are refused and counted, %s', (protocol) => {
-      openAcross(bench(), cross, protocol);
-      for (const gsoSize of [1000, 1300]) {
-        const payload = randomBytes(seeded(gsoSize), 3500);
-        for (const [packet, out, take] of [
-          [fromClient(cross, withPayload(protocol, payload)), towardsServer, send],
-          [fromServer(cross, withPayload(protocol, payload, true)), towardsClient, answerWith],
-        ] as const) {
-          const result = take(packet, { gsoSize });
-          const { ip, ...rest } = out(cross, packet);
-          const expected = ip.version === 4 ? { ...ip, dontFragment: gsoSize === 1300 } : ip;
-          if (result.verdict !== VERDICT.drop) expectCrossed(result, { ...rest, ip: expected });
-          else expect(bench().path.counters().DROP_FAMILY_GSO ?? bench().path.counters().DROP_FAMILY).toBeGreaterThan(0);
+    it.each(['tcp', 'udp'] as const)(
+      'super-packets count by their segments, or are refused and counted, %s',
+      (protocol) => {
+        openAcross(bench(), cross, protocol);
+        for (const gsoSize of [1000, 1300]) {
+          const payload = randomBytes(seeded(gsoSize), 3500);
+          for (const [packet, out, take] of [
+            [fromClient(cross, withPayload(protocol, payload)), towardsServer, send],
+            [fromServer(cross, withPayload(protocol, payload, true)), towardsClient, answerWith],
+          ] as const) {
+            const result = take(packet, { gsoSize });
+            const { ip, ...rest } = out(cross, packet);
+            const expected = ip.version === 4 ? { ...ip, dontFragment: gsoSize === 1300 } : ip;
+            if (result.verdict !== VERDICT.drop) expectCrossed(result, { ...rest, ip: expected });
+            else
+              expect(bench().path.counters().DROP_FAMILY_GSO ?? bench().path.counters().DROP_FAMILY).toBeGreaterThan(0);
+          }
         }
+      },
+    );
+  });
+
+  describe.each(EVERY_CROSSING)('path MTU, $name', ({ family }) => {
+    const other = family === 4 ? 6 : 4;
+    const narrow: Crossing = { ...crossing(family), server: host(NARROW_SIDE, other, 11) };
+    const overhead = (version: 4 | 6) => (version === 4 ? 20 : 40);
+    const kind = (version: 4 | 6, rest: number) => ({ type: version === 4 ? 3 : 2, code: version === 4 ? 4 : 0, rest });
+    /** As long as it may be, so that it is 1400 bytes behind the balancer. */
+    const limit = NARROW_MTU - overhead(other) + overhead(family);
+    const datagram = (length: number, fields = {}) =>
+      fromClient(narrow, udp({ ...toService, payload: new Uint8Array(length - overhead(family) - 8) }), fields);
+
+    it('what just fits goes through, one byte more is answered', () => {
+      addCrossingService(bench(), narrow, 'udp');
+      for (let round = 0; round < 2; round++) {
+        const fits = datagram(limit);
+        expectCrossed(bench().receive(fits, CLIENT_SIDE), towardsServer(narrow, fits));
+        const big = datagram(limit + 1);
+        expectErrorAbout(bench().receive(big, CLIENT_SIDE), big, kind(family, limit));
       }
     });
+
+    it('with or without leave to fragment', () => {
+      addCrossingService(bench(), narrow, 'udp');
+      if (family === 6) return;
+      const big = datagram(limit + 1, { dontFragment: false });
+      expectErrorAbout(bench().receive(big, CLIENT_SIDE), big, kind(family, limit));
+    });
+
+    it('answers too', () => {
+      addCrossingService(bench(), narrow, 'udp');
+      bench().receive(datagram(100), CLIENT_SIDE);
+      const most = 1500 - overhead(family) + overhead(other);
+      const answerOf = (length: number) =>
+        fromServer(narrow, udp({ ...toClient, payload: new Uint8Array(length - overhead(other) - 8) }));
+      const fits = answerOf(most);
+      expectCrossed(bench().receive(fits, NARROW_SIDE), towardsClient(narrow, fits));
+      const big = answerOf(most + 1);
+      expectErrorAbout(bench().receive(big, NARROW_SIDE), big, kind(other, most));
+    });
+
+    it('super-packets count by their segments', () => {
+      addCrossingService(bench(), narrow, 'tcp');
+      bench().receive(fromClient(narrow, tcp({ ...toService, flags: TCP.syn })), CLIENT_SIDE);
+      const big = fromClient(narrow, tcp({ ...toService, flags: TCP.ack, payload: new Uint8Array(2800) }));
+      const gsoSize = limit - overhead(family) - 20;
+      const fits = bench().receive(big, CLIENT_SIDE, { gsoSize });
+      if (fits.verdict !== VERDICT.drop) expect(fits.frame.length).toBe(14 + overhead(other) + 20 + 2800);
+      const exceeds = bench().receive(big, CLIENT_SIDE, { gsoSize: gsoSize + 1 });
+      expectErrorAbout(exceeds, big, kind(family, limit));
+    });
+
+    it('fragments have their header besides', () => {
+      addCrossingService(bench(), narrow, 'udp');
+      const whole = fromClient(narrow, udp({ ...toService, payload: new Uint8Array(3000) }));
+      const step = family === 6 ? 1360 : 1352;
+      const parts = fragmentsOf(whole, [step, 1000, 700], 7);
+      const out = fragmentsOf(towardsServer(narrow, whole), [step, 1000, 700], 7);
+      parts.forEach((part, index) => {
+        expectCrossed(bench().receive(part, CLIENT_SIDE), out[index] ?? part);
+      });
+      if (family === 6) return;
+      const [first] = fragmentsOf(whole, [step + 8, 1000], 8);
+      if (first) expectErrorAbout(bench().receive(first, CLIENT_SIDE), first, kind(4, NARROW_MTU - 28));
+    });
+  });
+
+  it('a way out below 1280 bytes makes the segments of IPv6 hosts smaller, which are not told of it', () => {
+    const cross = crossing(6);
+    const far: Crossing = { ...cross, server: { ...host(SERVER_SIDE, 4, ROUTER), address: '10.7.0.1' } };
+    runIp('route', 'add', '10.7.0.0/16', 'via', host(SERVER_SIDE, 4, ROUTER).address, 'mtu', 'lock', '1000');
+    try {
+      addCrossingService(bench(), far, 'tcp');
+      const syn = fromClient(far, tcp({ ...toService, flags: TCP.syn, options: TCP_OPTION.mss(1440) }));
+      expectCrossed(bench().receive(syn, CLIENT_SIDE), towardsServer(far, syn));
+      for (const [before, after] of [
+        [1460, 960],
+        [961, 960],
+        [960, 960],
+        [536, 536],
+      ] as const) {
+        for (const lead of [[], [1], [1, 1, 1], [4, 2]]) {
+          const make = (mss: number) =>
+            fromServer(
+              far,
+              answer('tcp', ENDPOINT_PORT, CLIENT_PORT, { options: padded([...lead, ...TCP_OPTION.mss(mss)]) }),
+            );
+          const result = bench().receive(make(before), SERVER_SIDE, { summed: true });
+          expectCrossed(result, towardsClient(far, make(after)));
+        }
+      }
+      const payload = new Uint8Array(1400);
+      const big = fromClient(far, tcp({ ...toService, flags: TCP.ack, payload }));
+      expectErrorAbout(bench().receive(big, CLIENT_SIDE), big, { type: 2, code: 0, rest: 1280 });
+    } finally {
+      runIp('route', 'del', '10.7.0.0/16');
+    }
   });
 
   describe('IPv4 to IPv6', () => {
@@ -349,7 +492,8 @@ describePath('between families', (bench) => {
       const cross = crossing(family);
       openAcross(bench(), cross, 'tcp');
       const frame = buildFrame(fromClient(cross, withPayload('tcp', new Uint8Array(9))));
-      for (let length = family === 4 ? 34 : 54; length < frame.length; length++) cutShort(bench(), frame.slice(0, length));
+      for (let length = family === 4 ? 34 : 54; length < frame.length; length++)
+        cutShort(bench(), frame.slice(0, length));
     }
   });
 });
@@ -382,6 +526,44 @@ function headers(version: 4 | 6): readonly object[] {
     { extensions: [atomic] },
     { extensions: [options, atomic] },
   ];
+}
+
+/** The packet in pieces whose payloads have these sizes, the last as long as it gets. */
+function fragmentsOf(packet: Packet, sizes: readonly number[], identification: number): Packet[] {
+  const { ip } = packet;
+  const header = ip.version === 4 ? 20 : 40;
+  const bytes = buildFrame(packet).slice(14 + header);
+  const protocol = protocolOf(packet);
+  let at = 0;
+  return sizes.map((size, index) => {
+    const payload = bytes.slice(at, at + size);
+    const more = index < sizes.length - 1;
+    const offset = at;
+    at += size;
+    const transport: Transport = { kind: 'opaque', protocol, payload };
+    if (ip.version === 4) {
+      const fields = { dontFragment: false, moreFragments: more, fragmentOffset: offset / 8, identification };
+      return { ...packet, ip: { ...ip, ...fields }, transport };
+    }
+    const body = Uint8Array.of(
+      offset >> 8,
+      (offset & 0xf8) | Number(more),
+      0,
+      0,
+      identification >> 8,
+      identification & 255,
+    );
+    return { ...packet, ip: { ...ip, extensions: [{ type: EXTENSION.fragment, body }] }, transport };
+  });
+}
+
+function protocolOf({ ip, transport }: Packet): number {
+  if (transport.kind === 'tcp' || transport.kind === 'udp') return PROTOCOL[transport.kind];
+  return ip.version === 4 ? PROTOCOL.icmp : PROTOCOL.icmpv6;
+}
+
+function padded(options: readonly number[]): Uint8Array {
+  return Uint8Array.from([...options, ...new Uint8Array((4 - (options.length % 4)) % 4)]);
 }
 
 function sent(

@@ -45,7 +45,7 @@ function otherHeader(ip: Ip, change: FamilyChange, length: number, hops: number)
   const header = ipHeader({ ...addresses, ttl, tos: ip.trafficClass, identification: 0 });
   if (header.version !== 4) throw new Error('the change is not to the other family');
   // 5.1.1: the low 16 bits of the identification.
-  if (atomic) return { ...header, dontFragment: false, identification: atomic.body[4]! * 256 + atomic.body[5]! };
+  if (atomic) return { ...header, dontFragment: false, identification: word(atomic.body, 4) };
   return { ...header, dontFragment: 20 + length > FRAGMENTABLE };
 }
 
@@ -111,7 +111,7 @@ export function translateFamilyError(packet: Packet, change: FamilyErrorChange):
 }
 
 function quotedLength(quote: Uint8Array): number {
-  return quote[2]! * 256 + quote[3]!;
+  return word(quote, 2);
 }
 
 /** RFC 4884: what is behind the length is about the error, not the packet. It has no place after translation. */
@@ -199,14 +199,14 @@ function otherQuote(quote: Uint8Array, { source, destination }: FamilyErrorChang
   const before = quote.slice(offset);
   const after = before.slice();
   if (protocol === PROTOCOL.icmp || protocol === PROTOCOL.icmpv6) {
-    const type = ECHO[before[0]!]!;
+    const type = ECHO[before[0] ?? 0] ?? 0;
     after[0] = type;
     after.set(be16((type === 0 || type === 129 ? destination : source).port), 4);
   } else {
     after.set([...be16(source.port), ...be16(destination.port)]);
   }
   const at = CHECKSUM_AT[protocol];
-  const old = at === undefined ? 0 : before[at]! * 256 + before[at + 1]!;
+  const old = at === undefined ? 0 : word(before, at);
   if (at !== undefined && before.length >= at + 2 && !(protocol === PROTOCOL.udp && old === 0)) {
     const covered = (bytes: Uint8Array, from: string, to: string, number: number) =>
       joinBytes(
@@ -222,6 +222,10 @@ function otherQuote(quote: Uint8Array, { source, destination }: FamilyErrorChang
     after.set(be16(sum === 0 && protocol === PROTOCOL.udp ? 0xffff : sum), at);
   }
   return joinBytes(quotedHeader(ip, source.address, destination.address, newProtocol, whole), after);
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
 }
 
 /** Pseudo headers of both families as long as each other, for adjustChecksum; zeros add nothing. */
