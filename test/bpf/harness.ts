@@ -144,8 +144,8 @@ export class PacketPath {
 
   /** As after loading, without the time that takes. */
   reset(): void {
-    const { flows, pending, services, affinity, interfaces, associations, sctpVips } = this.maps;
-    const hashes = [flows, pending, services, affinity, interfaces, associations, sctpVips];
+    const { flows, pending, services, affinity, interfaces, associations, openings, sctpVips } = this.maps;
+    const hashes = [flows, pending, services, affinity, interfaces, associations, openings, sctpVips];
     for (const map of hashes as readonly { clear(): void }[]) map.clear();
     for (const [, index] of REASONS) this.maps.counters.set(index, { packets: 0n });
     for (let id = 0; id < 64; id++) {
@@ -207,6 +207,7 @@ export class PacketPath {
       pending: open('ct_new', ctKey, ctEntry),
       pass: open('ct_pass', u32, ctPass),
       associations: open('ct_sctp_assoc', ctSctpAssocKey, ctSctpAssoc),
+      openings: open('ct_sctp_opening', ctSctpAssocKey, ctSctpAssoc),
       services: open('lb_service', lbServiceKey, lbService),
       sctpVips: open('lb_sctp_vips', u32, lbSctpVips),
       serviceStates: open('lb_svc_state', u32, lbServiceState),
