@@ -225,10 +225,14 @@ __noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
 	return send_back(skb);
 }
 
+#include "sctp_abort.h"
+
 /* A service without an active endpoint refuses at once. */
 static __always_inline int reply_refused(struct __sk_buff *skb, const struct pkt *p)
 {
 	if (p->key.proto == IPPROTO_TCP)
 		return reply_tcp_reset(skb, p);
+	if (p->key.proto == IPPROTO_SCTP)
+		return reply_sctp_abort(skb, p);
 	return reply_icmp_error(skb, p, REPLY_PORT_UNREACHABLE, 0);
 }
