@@ -75,6 +75,10 @@ collect_missing() {
 	need_command tcpdump tcpdump
 	need_command tc iproute2
 	need_command nft nftables
+	need_command gcc gcc
+	need_package libc6-dev
+	need_package libusrsctp-dev
+	need_command tshark tshark
 	[ "$level" = test ] && return 0
 	need_command wrk wrk
 	need_command haproxy haproxy

@@ -34,6 +34,17 @@ struct {
 } ct_sctp_assoc SEC(".maps");
 
 /*
+ * The same of handshakes that are not through: sides with several addresses may answer from another than the one they
+ * were spoken to. The oldest give way.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct ct_sctp_assoc_key);
+	__type(value, struct ct_sctp_assoc);
+} ct_sctp_opening SEC(".maps");
+
+/*
  * Tags a flow may have soon: somebody begins anew with a peer that may still have the old association (RFC 9260 5.2).
  * The old tags are good until the handshake is through.
  */

@@ -49,8 +49,8 @@ static __always_inline struct ct_entry *find_flow(struct __sk_buff *skb, struct 
 	*verdict = cfg_lb ? lb_open_flow(skb, p) : VERDICT_NEXT;
 	if (*verdict == VERDICT_REFUSE)
 		*verdict = reply_refused(skb, p);
-	else if (*verdict == VERDICT_PATH)
-		*verdict = sctp_open_path(skb, p);
+	if (*verdict == VERDICT_PATH)
+		return sctp_find_path(skb, p, verdict);
 	if (*verdict != VERDICT_CONTINUE)
 		return NULL;
 	*verdict = VERDICT_DROP;

@@ -272,6 +272,9 @@ static __always_inline void count_flow_packet(const struct pkt *p, struct ct_ent
 	count_endpoint(entry->endpoint_id, p->l3_len);
 }
 
+/* Segments of a super-packet that differ in size, as the kernel says it. */
+#define GSO_BY_FRAGS 0xffff
+
 /* A packet larger than the path takes; super-packets count by their segments. */
 static __always_inline bool too_big(const struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {
@@ -280,6 +283,9 @@ static __always_inline bool too_big(const struct __sk_buff *skb, const struct pk
 	if (likely(p->l3_len <= entry->mtu))
 		return false;
 	gso_size = skb->gso_size;
+	/* SCTP's super-packets are made of packets that fit their path. */
+	if (gso_size == GSO_BY_FRAGS)
+		return false;
 	return !gso_size || gso_size + p->l4_off - ETH_HLEN + p->l4_hlen > entry->mtu;
 }
 

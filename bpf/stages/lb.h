@@ -478,6 +478,7 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	struct lb_service *service;
 	struct lb_endpoint *endpoint;
 	struct ct_entry entry = {};
+	int verdict;
 
 	if (!p)
 		return VERDICT_NEXT;
@@ -535,5 +536,8 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	} else if (is_icmp(p->key.proto)) {
 		entry.state = CT_ICMP_REQ_SENT;
 	}
-	return insert_flow(skb, p, &entry);
+	verdict = insert_flow(skb, p, &entry);
+	if (verdict == VERDICT_CONTINUE && entry.special & CT_SPECIAL_SCTP)
+		sctp_remember_opening(&p->key, entry.tcp_ack, 1);
+	return verdict;
 }

@@ -248,11 +248,15 @@ __noinline int reply_tcp_reset(struct __sk_buff *skb, const struct pkt *p)
 	return send_back(skb);
 }
 
+#include "sctp_abort.h"
+
 /* A service without an active endpoint refuses at once. */
 static __always_inline int reply_refused(struct __sk_buff *skb, const struct pkt *p)
 {
 	/* A reset made of the first part of a packet would be the first part of a packet. */
 	if (p->key.proto == IPPROTO_TCP)
 		return p->fragment ? VERDICT_DROP : reply_tcp_reset(skb, p);
+	if (p->key.proto == IPPROTO_SCTP)
+		return p->fragment ? VERDICT_DROP : reply_sctp_abort(skb, p);
 	return reply_icmp_error(skb, p, REPLY_PORT_UNREACHABLE, 0);
 }

@@ -193,6 +193,13 @@ static __always_inline int sctp_one_way(const struct pkt *p, struct ct_entry *en
 	return CT_KEPT;
 }
 
+/* A client asks for a tag. */
+static __always_inline void sctp_begin(const struct ct_key *first, struct ct_entry *entry, __u32 tag)
+{
+	entry->tcp_ack = tag;
+	sctp_remember_opening(first, tag, 1);
+}
+
 /* Everything of SCTP but data of established associations. */
 __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
 {
@@ -238,7 +245,7 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 		}
 		/* Another attempt, perhaps with a new tag. */
 		if (state == CT_SCTP_INIT && !reply)
-			entry->tcp_ack = asked;
+			sctp_begin(&p->key, entry, asked);
 		else if (state == CT_SCTP_INIT || !other || other->tcp_ack != asked)
 			sctp_offer(&reverse, asked, 0);
 		return CT_KEPT;
@@ -269,6 +276,7 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 			entry->tcp_ack = tag;
 			other->tcp_ack = asked;
 			state = CT_SCTP_INIT_ACK;
+			sctp_remember_opening(&first, asked, 0);
 		} else if (!known || !other || other->tcp_ack != asked) {
 			sctp_offer(&reverse, asked, tag);
 		}

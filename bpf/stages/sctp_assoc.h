@@ -30,6 +30,25 @@ __noinline int sctp_remember(const struct ct_key *first, __u32 endpoint_tag, __u
 	return 0;
 }
 
+/* In a handshake: the tag that packets of the client carry, or of the endpoint (`reply`). */
+__noinline int sctp_remember_opening(const struct ct_key *first, __u32 tag, __u32 reply)
+{
+	struct ct_sctp_assoc_key key = { .tag = tag };
+	struct ct_sctp_assoc assoc = { .reply = reply };
+	struct ct_entry *entry;
+
+	if (!first)
+		return 0;
+	entry = ct_lookup(first);
+	if (!entry)
+		return 0;
+	assoc.first = *first;
+	key.sport = reply ? entry->ndport : first->sport;
+	key.dport = reply ? entry->nsport : first->dport;
+	bpf_map_update_elem(&ct_sctp_opening, &key, &assoc, BPF_ANY);
+	return 0;
+}
+
 /* The association of either direction of its first flow ends: what its paths do is nobody's any more. */
 __noinline int sctp_forget(const struct ct_key *flow, const struct ct_entry *entry)
 {

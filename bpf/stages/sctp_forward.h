@@ -7,15 +7,6 @@
  * so that one that is wrong stays wrong.
  */
 
-/*
- * Whether there is a checksum to change. None yet in packets of a kernel that leaves it to the device, and none at all
- * where both ends have agreed on that (RFC 9653): zero stays zero.
- */
-static __always_inline bool sctp_has_crc(struct __sk_buff *skb, __le32 check)
-{
-	return check && !(cfg_kern_ctx && checksum_state(skb) == CHECKSUM_PARTIAL);
-}
-
 /* Writes the ports. Negative: not possible; 1: the packet has a checksum. */
 __noinline int sctp_write_ports(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {

@@ -119,29 +119,77 @@ __noinline int sctp_insert_path(const struct pkt *p, struct ct_entry *path, __u3
 	return -1;
 }
 
-/* A packet without a flow, and no INIT: VERDICT_CONTINUE when it has one now. */
-__noinline int sctp_open_path(struct __sk_buff *skb, const struct pkt *p)
+/*
+ * Gives a packet of a handshake the addresses of its flow. A side with several may answer from any of them; which that
+ * is, the other learns from the chunks.
+ */
+__noinline int sctp_readdress(struct __sk_buff *skb, struct pkt *p, const struct ip_addr *saddr,
+			      const struct ip_addr *daddr)
+{
+	__be32 old[2], new[2];
+
+	if (!p || !saddr || !daddr || ip_is_v4(saddr) != p->v4 || ip_is_v4(daddr) != p->v4)
+		return -1;
+	if (p->v4) {
+		old[0] = p->key.saddr.w[3];
+		old[1] = p->key.daddr.w[3];
+		new[0] = saddr->w[3];
+		new[1] = daddr->w[3];
+		if (bpf_l3_csum_replace(skb, ETH_HLEN + 10, 0, csum_delta(old, 8, new, 8), 0) ||
+		    bpf_skb_store_bytes(skb, ETH_HLEN + 12, new, sizeof(new), 0))
+			return -1;
+	} else if (bpf_skb_store_bytes(skb, ETH_HLEN + 8, saddr, sizeof(*saddr), BPF_F_RECOMPUTE_CSUM) ||
+		   bpf_skb_store_bytes(skb, ETH_HLEN + 24, daddr, sizeof(*daddr), BPF_F_RECOMPUTE_CSUM)) {
+		return -1;
+	}
+	p->key.saddr = *saddr;
+	p->key.daddr = *daddr;
+	return 0;
+}
+
+/* A packet of a handshake that was begun between other addresses: VERDICT_CONTINUE when it is. */
+__noinline int sctp_join_handshake(struct __sk_buff *skb, struct pkt *p, __u32 service_id)
+{
+	struct ct_sctp_assoc_key key = {};
+	struct ct_sctp_assoc *opening;
+	struct ct_entry *first;
+
+	if (!p)
+		return VERDICT_NEXT;
+	key.tag = p->tcp_seq;
+	key.sport = p->key.sport;
+	key.dport = p->key.dport;
+	opening = bpf_map_lookup_elem(&ct_sctp_opening, &key);
+	first = opening ? ct_lookup(&opening->first) : NULL;
+	if (!first || first->state >= CT_SCTP_EST || (!opening->reply && first->service_id != service_id))
+		return VERDICT_NEXT;
+	if (opening->reply ? sctp_readdress(skb, p, &first->ndaddr, &first->nsaddr)
+			   : sctp_readdress(skb, p, &opening->first.saddr, &opening->first.daddr))
+		return refuse(skb, p, first->service_id, first->endpoint_id, DROP_SCTP);
+	return VERDICT_CONTINUE;
+}
+
+/* A packet of an established association: VERDICT_CONTINUE when it is, and has a flow now. */
+__noinline int sctp_open_path(struct __sk_buff *skb, const struct pkt *p, __u32 service_id)
 {
 	struct ct_sctp_assoc *assoc;
-	struct lb_service *service;
 	struct ct_entry path = {};
 	struct ct_entry *first;
 
 	if (!p)
 		return VERDICT_NEXT;
-	service = find_service(skb, p);
 	assoc = sctp_find(p->tcp_seq, &p->key);
 	first = assoc ? ct_lookup(&assoc->first) : NULL;
 	if (!first || sctp_over(first->state))
-		goto unknown;
+		return VERDICT_NEXT;
 	if (!assoc->reply) {
-		if (!service || service->service_id != first->service_id)
-			goto unknown;
+		if (service_id != first->service_id)
+			return VERDICT_NEXT;
 		sctp_path_to_endpoint(p, assoc, first, &path);
 	} else {
 		/* Translated already: it has come by here before. */
 		if (sctp_is_vip(&p->key.saddr, &assoc->first.daddr, first->service_id))
-			goto unknown;
+			return VERDICT_NEXT;
 		sctp_path_to_client(p, assoc, first, &path);
 	}
 	path.service_id = first->service_id;
@@ -157,17 +205,33 @@ __noinline int sctp_open_path(struct __sk_buff *skb, const struct pkt *p)
 		return refuse(skb, p, path.service_id, path.endpoint_id, DROP_FLOW_INSERT);
 	report(p, EVENT_SCTP_PATH, path.service_id, path.endpoint_id, skb->ifindex);
 	step_with(STEP_FLOW_OPENED, path.nat, path.special, bpf_ntohs(path.nsport), &path.nsaddr);
-	/* An association may end by a path that was never used. */
-	if (p->icmp_type == SCTP_ABORT)
-		sctp_enter(&assoc->first, CT_SCTP_ABORT);
 	return VERDICT_CONTINUE;
+}
 
-unknown:
-	if (!service) {
-		step(STEP_NO_SERVICE, bpf_ntohs(p->key.dport), skb->mark, 0);
-		return VERDICT_NEXT;
+/* The flow of a packet that has none by its tuple and is no INIT. NULL: `verdict` says what to do with it. */
+static __always_inline struct ct_entry *sctp_find_path(struct __sk_buff *skb, struct pkt *p, int *verdict)
+{
+	struct lb_service *service = find_service(skb, p);
+	__u32 service_id = service ? service->service_id : 0;
+	struct ct_entry *entry;
+	int result;
+
+	*verdict = sctp_open_path(skb, p, service_id);
+	if (*verdict == VERDICT_NEXT)
+		*verdict = sctp_join_handshake(skb, p, service_id);
+	if (*verdict == VERDICT_NEXT) {
+		step(service_id ? STEP_NOT_OPENING : STEP_NO_SERVICE, 0, skb->mark, 0);
+		if (service_id)
+			report(p, PASS_NO_FLOW, service_id, 0, skb->ifindex);
 	}
-	step(STEP_NOT_OPENING, 0, 0, 0);
-	report(p, PASS_NO_FLOW, service->service_id, 0, skb->ifindex);
-	return VERDICT_NEXT;
+	if (*verdict != VERDICT_CONTINUE)
+		return NULL;
+	*verdict = VERDICT_DROP;
+	entry = ct_lookup(&p->key);
+	if (!entry)
+		return NULL;
+	result = sctp_advance(skb, p, entry);
+	if (result == CT_KEPT)
+		return entry;
+	return result == CT_MOVED ? bpf_map_lookup_elem(&ct_flow, &p->key) : NULL;
 }

@@ -389,8 +389,6 @@ describePath('SCTP with several addresses', (bench) => {
       const talk = established(family);
       const path = { client: other, vip: second };
       talk.fromClient([SHUTDOWN], path);
-      // The first packet of a path opens it; what it says is heard when it is said again.
-      talk.fromClient([SHUTDOWN], path);
       talk.expectState(STATE.CT_SCTP_SHUT);
       talk.fromEndpoint([SHUTDOWN_ACK]);
       talk.fromClient([SHUTDOWN_COMPLETE], path);
@@ -442,6 +440,34 @@ describePath('SCTP with several addresses', (bench) => {
       talk.fromClient([data('here')]);
       talk.fromEndpoint([data('here')]);
       expect(counters().DROP_SCTP_TAG).toBeUndefined();
+    });
+
+    it('an endpoint and a client that answer from other addresses in the handshake', () => {
+      const talk = open(family);
+      talk.fromClient([talk.init()], { tag: 0 });
+      const first = talk.endpoint;
+      const seen = (packet: Packet) => parseFrame(talk.sendAnswer(packet).frame);
+      const initAck = seen(talk.answer([talk.initAck()], { endpoint: elsewhere }));
+      expect(initAck.ip).toMatchObject({ source: talk.vip, destination: talk.client.address });
+      talk.expectState(STATE.CT_SCTP_INIT_ACK);
+      const echo = parseFrame(talk.sendRequest(talk.request([COOKIE_ECHO], { client: other })).frame);
+      expect(echo.ip).toMatchObject({ source: talk.client.address, destination: first.address });
+      talk.expectState(STATE.CT_SCTP_COOKIE_ECHO);
+      const cookieAck = seen(talk.answer([COOKIE_ACK], { endpoint: elsewhere }));
+      expect(cookieAck.ip).toMatchObject({ source: talk.vip, destination: talk.client.address });
+      talk.expectState(STATE.CT_SCTP_EST);
+      expect(talk.paths().entries).toBe(0);
+      talk.fromClient([data('question')]);
+    });
+
+    it('nobody else has a word in a handshake', () => {
+      const talk = open(family);
+      talk.fromClient([talk.init()], { tag: 0 });
+      for (const tag of [0, 1, ENDPOINT_TAG]) {
+        const packet = talk.answer([talk.initAck()], { endpoint: elsewhere, tag });
+        expectUntouched(talk.sendAnswer(packet), buildFrame(packet));
+      }
+      talk.expectState(STATE.CT_SCTP_INIT);
     });
 
     it('heartbeats bring back an association that was lost', () => {

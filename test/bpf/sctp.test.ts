@@ -522,6 +522,79 @@ describePath('SCTP', (bench) => {
     });
   });
 
+  describe.each(FAMILIES)('no active endpoint, IPv%d', (family) => {
+    const refused = (talk: Association, chunks: readonly Chunk[], tag: number) => {
+      const packet = talk.request(chunks, { tag });
+      const { verdict, frame } = talk.sendRequest(packet);
+      expect(verdict).toBe(VERDICT.redirect);
+      const out = parseFrame(frame);
+      const { client, vip } = talk.peers();
+      const hop = { source: packet.ethernet.destination, destination: packet.ethernet.source };
+      expect(out.ethernet).toEqual(hop);
+      expect(out.ip).toMatchObject({ source: vip.address, destination: client.address, ttl: 64 });
+      expect(out.transport).toMatchObject({ sourcePort: SERVICE_PORT, destinationPort: CLIENT_PORT });
+      return out.transport;
+    };
+    const inactive = () => {
+      const talk = new Association(bench(), family);
+      talk.addService({ endpoints: [{ address: talk.endpoint.address, active: false }] });
+      return talk;
+    };
+
+    it('INIT is answered with ABORT, which has its tag', () => {
+      const talk = inactive();
+      expect(refused(talk, [talk.init()], 0)).toMatchObject({ tag: CLIENT_TAG, chunks: [ABORT] });
+      expect(bench().path.counters()).toEqual({ DROP_NO_ENDPOINT: 1 });
+      expect(bench().flowCount()).toEqual({ confirmed: 0, pending: 0 });
+    });
+
+    it('INIT that asks for no tag is not answered', () => {
+      const talk = inactive();
+      expect(talk.sendRequest(talk.request([talk.init(undefined, 0)], { tag: 0 })).verdict).toBe(VERDICT.drop);
+    });
+  });
+
+  describe.each(FAMILIES)('DSR, IPv%d', (family) => {
+    const dsr = (): Association => {
+      const talk = new Association(bench(), family);
+      talk.addService({ mode: 3, select: SELECT.hash });
+      return talk;
+    };
+    const passes = (talk: Association, chunks: readonly Chunk[], tag = ENDPOINT_TAG) => {
+      const packet = talk.request(chunks, { tag });
+      const { frame, verdict } = talk.sendRequest(packet);
+      expect(verdict).toBe(VERDICT.redirect);
+      expect(parseFrame(frame)).toEqual({ ...packet, ethernet: departure(talk.endpoint) });
+    };
+    const state = (talk: Association) => bench().findFlow(PROTOCOL.sctp, talk.peers().client, talk.peers().vip)?.state;
+
+    it('packets stay as they are, and the state is what the client says', () => {
+      const talk = dsr();
+      passes(talk, [talk.init()], 0);
+      expect(state(talk)).toBe(STATE.CT_SCTP_INIT);
+      passes(talk, [COOKIE_ECHO]);
+      expect(state(talk)).toBe(STATE.CT_SCTP_EST);
+      expect(bench().path.maps.endpointFlows.need(1)).toMatchObject({ active: 1, pending: 0 });
+      passes(talk, [data('there')]);
+      passes(talk, [SHUTDOWN]);
+      expect(state(talk)).toBe(STATE.CT_SCTP_SHUT);
+      passes(talk, [SHUTDOWN_COMPLETE]);
+      expect(state(talk)).toBe(STATE.CT_SCTP_SHUT_COMPLETE);
+      expect(bench().path.maps.endpointFlows.need(1)).toMatchObject({ active: 0, pending: 0 });
+      passes(talk, [talk.init()], 0);
+      expect(state(talk)).toBe(STATE.CT_SCTP_INIT);
+    });
+
+    it('a flow in its middle goes on', () => {
+      const talk = dsr();
+      passes(talk, [data('lost flow')]);
+      passes(talk, [data('found')]);
+      expect(state(talk)).toBe(STATE.CT_SCTP_EST);
+      passes(talk, [ABORT]);
+      expect(state(talk)).toBe(STATE.CT_SCTP_ABORT);
+    });
+  });
+
   it('a fragment whose ports would change has no checksum that could be put right: dropped', () => {
     const talk = established();
     const packet = talk.request([data('x'.repeat(64))]);
