@@ -40,6 +40,8 @@ export function testEntry(entry: Partial<CtEntry>): CtEntry {
     serviceId: 0,
     tcpWscale: 0,
     special: 0,
+    ppv2: 0,
+    ppv2Tick: 0,
     ...entry,
   };
 }
