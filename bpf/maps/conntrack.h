@@ -84,6 +84,7 @@ enum ct_ppv2 {
 	CT_PPV2_ACKED = 1 << 2,	   /* the endpoint has it: the answers' entry knows first */
 	CT_PPV2_NO_ROOM = 1 << 3,  /* the answers' entry: it does not fit the endpoint's window yet */
 	CT_PPV2_TWIN = 1 << 4,	   /* the client's entry: the copy of a reset is on its way round */
+	CT_PPV2_REFUSED = 1 << 5,  /* the answers' entry: a reset was taken for a sign that it was lost */
 };
 
 enum ct_flags {

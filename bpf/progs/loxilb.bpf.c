@@ -36,8 +36,11 @@ static __always_inline struct ct_entry *find_flow(struct __sk_buff *skb, struct 
 		__u8 before = entry->state;
 
 		step_with(STEP_FLOW_FOUND, before, entry->flags, entry->service_id, &entry->ndaddr);
-		if (unlikely(entry->special & CT_SPECIAL_PPV2))
-			ppv2_normalize(p, entry);
+		if (unlikely(entry->special & CT_SPECIAL_PPV2)) {
+			*verdict = ppv2_normalize(p, entry);
+			if (*verdict != VERDICT_CONTINUE)
+				return NULL;
+		}
 		entry = ct_advance(skb, p, entry);
 		if (cfg_trace && entry)
 			step(STEP_FLOW_STATE, before, entry->state, 0);

@@ -52,21 +52,51 @@ static __always_inline __u32 ppv2_unshift(__u32 number, const struct ct_entry *a
 	return number - first < size ? first : number - size;
 }
 
-/* Makes an answer's acknowledgment number count as the client does, and sees whether the endpoint has the header. */
+/*
+ * An endpoint with SYN cookies knows nothing of a connection but what the segment behind the SYN says. When the header is
+ * lost, it refuses the data that came after. The client repeats that, and then the header goes first: this time only.
+ */
+static __always_inline bool refuses_data(const struct pkt *p, struct ct_entry *entry)
+{
+	struct ct_key reverse;
+	struct ct_entry *client;
+
+	if ((p->tcp_flags & (TCP_RST | TCP_ACK)) != TCP_RST || entry->ppv2 & CT_PPV2_ACKED ||
+	    entry->state > CT_TCP_FINI)
+		return false;
+	client = ct_lookup_reverse(&reverse, &p->key, entry);
+	if (!client)
+		return false;
+	if (!(client->ppv2 & CT_PPV2_SENT))
+		return entry->ppv2 & CT_PPV2_REFUSED;
+	if (!(client->ppv2 & CT_PPV2_FOLLOWED) || entry->ppv2 & CT_PPV2_REFUSED)
+		return false;
+	entry->ppv2 |= CT_PPV2_REFUSED;
+	client->ppv2 &= ~(CT_PPV2_SENT | CT_PPV2_FOLLOWED);
+	return true;
+}
+
+/*
+ * Makes an answer's acknowledgment number count as the client does, and sees whether the endpoint has the header.
+ * VERDICT_CONTINUE, or what to do with the packet.
+ */
 __noinline int ppv2_normalize(struct pkt *p, struct ct_entry *entry)
 {
 	__u32 ahead;
 
-	if (!p || !entry)
-		return 0;
-	if (!(entry->flags & CT_REPLY) || !(p->tcp_flags & TCP_ACK) || p->tcp_flags & TCP_SYN ||
-	    entry->state < CT_TCP_EST)
-		return 0;
+	if (!p || !entry || !(entry->flags & CT_REPLY) || p->tcp_flags & TCP_SYN || entry->state < CT_TCP_EST)
+		return VERDICT_CONTINUE;
+	if (p->tcp_flags & TCP_RST && refuses_data(p, entry)) {
+		count(EVENT_RST_IGNORED);
+		return VERDICT_DROP;
+	}
+	if (!(p->tcp_flags & TCP_ACK))
+		return VERDICT_CONTINUE;
 	ahead = p->tcp_ack - entry->tcp_ack;
 	p->tcp_ack = ppv2_unshift(p->tcp_ack, entry);
 	if ((__s32)ahead >= (__s32)ppv2_size(entry))
 		entry->ppv2 |= CT_PPV2_ACKED;
-	return 0;
+	return VERDICT_CONTINUE;
 }
 
 /* `client` and `service` as the client's packets have them. */

@@ -70,6 +70,7 @@ export const CtPpv2 = {
   CT_PPV2_ACKED: 4,
   CT_PPV2_NO_ROOM: 8,
   CT_PPV2_TWIN: 16,
+  CT_PPV2_REFUSED: 32,
 } as const;
 
 /** C: enum ct_flags */

@@ -37,6 +37,8 @@ struct bench_config {
 	__u16 port_offset;
 	__u16 addr_offset;
 	__u32 addr_base; /* host byte order; flow n has address base + n / 2^15 */
+	__u32 send_to;	 /* interface of bench_send */
+	__u32 pad;
 };
 
 struct {
@@ -52,6 +54,22 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } bench_target SEC(".maps");
+
+/* The same for bench_frame: one array holds programs of one kind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, TARGETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} bench_frame_target SEC(".maps");
+
+/* Frames that arrived at a sink. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} bench_arrived SEC(".maps");
 
 static __always_inline __u32 choose_flow(struct bench_config *config)
 {
@@ -95,6 +113,77 @@ SEC("tc")
 int bench_empty(struct __sk_buff *skb)
 {
 	return TC_ACT_OK;
+}
+
+/* 0, or -1: the frame is not what it should be. */
+static __always_inline int make_frame(struct xdp_md *ctx, struct bench_config **found)
+{
+	long grown = (long)ctx->data_end - (long)ctx->data - FRAME_BYTES;
+	__u32 zero = 0;
+	struct bench_config *config = bpf_map_lookup_elem(&bench_config, &zero);
+	__u64 *data;
+
+	/* The last run has put it into a tunnel. */
+	if (grown > 0 && bpf_xdp_adjust_head(ctx, grown))
+		return -1;
+	data = (void *)(long)ctx->data;
+	if (!config || (void *)data + FRAME_BYTES > (void *)(long)ctx->data_end)
+		return -1;
+	mark_frame(config, choose_flow(config));
+#pragma unroll
+	for (int i = 0; i < FRAME_WORDS; i++)
+		data[i] = config->frame[i];
+	*found = config;
+	return 0;
+}
+
+/* bench_packet for XDP programs. */
+SEC("xdp.frags")
+int bench_frame(struct xdp_md *ctx)
+{
+	struct bench_config *config;
+
+	if (!make_frame(ctx, &config))
+		bpf_tail_call(ctx, &bench_frame_target, config->target);
+	return XDP_ABORTED;
+}
+
+SEC("xdp.frags")
+int bench_empty_frame(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+/* Sends the frames, for live runs: each really leaves by the interface. */
+SEC("xdp.frags")
+int bench_send(struct xdp_md *ctx)
+{
+	struct bench_config *config;
+
+	return make_frame(ctx, &config) ? XDP_ABORTED : bpf_redirect(config->send_to, 0);
+}
+
+static __always_inline void arrived(void)
+{
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&bench_arrived, &zero);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+SEC("xdp.frags")
+int bench_sink_frame(struct xdp_md *ctx)
+{
+	arrived();
+	return XDP_DROP;
+}
+
+SEC("tc")
+int bench_sink(struct __sk_buff *skb)
+{
+	arrived();
+	return TC_ACT_SHOT;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Daemon, type Rule } from '../daemon.js';
+import { run } from '../process.js';
 import type { Topology } from '../topology.js';
 import { BULK_PORT, type Contender, HTTP_PORT, UDP_PORT, vipTargets } from './contender.js';
 
@@ -10,12 +11,37 @@ export const loxilb = ours('loxilb', 'loxilb', MODE_DEFAULT);
 /** Source translation too: the endpoints see the balancer. */
 export const loxilbOnearm: Contender = { ...ours('onearm', 'loxilb onearm', MODE_ONEARM), optional: true };
 
-function ours(name: string, title: string, mode: number): Contender {
+/**
+ * XDP forced on veth, and tc alone with the same ends: what finishes its checksums and cuts its segments itself, as XDP
+ * needs it there, is slower whoever forwards it.
+ */
+export const loxilbXdp = onWires('xdp', 'loxilb XDP', 'native');
+export const loxilbWires = onWires('wires', 'loxilb tc, ends as for XDP', 'off');
+
+function onWires(name: string, title: string, xdp: 'native' | 'off'): Contender {
+  return {
+    ...ours(name, title, MODE_DEFAULT, ['--xdp', xdp], async ({ client, servers }) => {
+      for (const namespace of [client, ...servers]) {
+        await run(['ethtool', '-K', 'lb0', 'tx', 'off', 'gro', 'on'], { namespace });
+      }
+    }),
+    optional: true,
+  };
+}
+
+function ours(
+  name: string,
+  title: string,
+  mode: number,
+  options: readonly string[] = [],
+  prepare: (topology: Topology) => Promise<void> = () => Promise.resolve(),
+): Contender {
   return {
     name,
     title,
     async start(scope, topology, workDir) {
-      const daemon = await Daemon.create(scope, topology.lb, join(workDir, name));
+      await prepare(topology);
+      const daemon = await Daemon.create(scope, topology.lb, join(workDir, name), options);
       await daemon.start();
       for (const rule of rules(topology, mode)) await daemon.request('POST', '/config/loadbalancer', rule);
       return vipTargets(topology);

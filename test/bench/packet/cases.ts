@@ -1,5 +1,5 @@
 import { ACK, buildFrame, type FrameSpec, flowOffsets, SYN, SYN_ACK } from './frame.js';
-import { ENDPOINT_PORT, SERVICE_PORT } from './service.js';
+import { DSR_PORT, ENDPOINT_PORT, SERVICE_PORT, TUNNEL_PORT } from './service.js';
 import { type Device, WORLD } from './world.js';
 import type { Stream, Wrapper } from './wrapper.js';
 
@@ -82,6 +82,12 @@ export function conversation(devices: Devices, family: Family, protocol: Protoco
   };
 }
 
+/** Packets of clients whose flows know one direction: to a neighbour, and into a tunnel. */
+export function oneWay(devices: Devices): { readonly dsr: Stream; readonly tunnel: Stream } {
+  const to = (targetPort: number) => towardsService(devices, 4, 'udp', { targetPort });
+  return { dsr: to(DSR_PORT), tunnel: to(TUNNEL_PORT) };
+}
+
 /** A packet that belongs to no service and no flow: what the load balancer costs everybody else. */
 export function ofOthers(devices: Devices): Stream {
   return towardsService(devices, 4, 'tcp', { target: WORLD.server[4], targetPort: 22 });
@@ -98,6 +104,22 @@ export function establish(wrapper: Wrapper, talk: Conversation, first: number, c
     const portion = Math.min(PORTION, first + count - from);
     for (const stream of [talk.first, talk.answer, talk.data, talk.back]) {
       const { verdict } = wrapper.run(stream, 'rising', from, portion);
+      if (verdict !== TC_ACT_REDIRECT) throw new Error(`a flow's packet was not sent on: verdict ${verdict}`);
+    }
+  }
+}
+
+/** Packets after which a flow of one direction is open. */
+const ONE_WAY_OPEN = 9;
+
+/**
+ * Sets `count` flows of one direction up from the first on. A packet in a tunnel cannot be run twice: those of tunnels
+ * are opened one by one.
+ */
+export function establishOneWay(wrapper: Wrapper, stream: Stream, count: number, portion = PORTION): void {
+  for (let from = 0; from < count; from += portion) {
+    for (let packet = 0; packet < ONE_WAY_OPEN; packet++) {
+      const { verdict } = wrapper.run(stream, 'rising', from, Math.min(portion, count - from));
       if (verdict !== TC_ACT_REDIRECT) throw new Error(`a flow's packet was not sent on: verdict ${verdict}`);
     }
   }

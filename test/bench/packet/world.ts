@@ -7,7 +7,7 @@ import { PREFIX, removeNamespaces } from '../topology.js';
  * routes and neighbours are found at once. Nothing is really sent.
  */
 export const PACKET_NAMESPACE = `${PREFIX}packet`;
-const FAR_NAMESPACE = `${PREFIX}packet-far`;
+export const FAR_NAMESPACE = `${PREFIX}packet-far`;
 
 export const WORLD = {
   clientMac: '02:00:00:00:01:10',
@@ -17,6 +17,8 @@ export const WORLD = {
   clientBase: { 4: 0x0a500001, 6: 1 },
   vip: { 4: '20.20.20.1', 6: 'fd20::1' },
   server: { 4: '10.59.2.10', 6: 'fd59:2::10' },
+  /** The balancer's address towards the server. */
+  self: { 4: '10.59.2.1', 6: 'fd59:2::1' },
 } as const;
 
 export async function buildPacketWorld(scope: Scope): Promise<void> {
@@ -67,9 +69,10 @@ export interface Device {
   readonly mac: string;
 }
 
-/** A device of the namespace this process is in. */
-export async function readDevice(name: string): Promise<Device> {
-  const [link] = JSON.parse(await run(['ip', '-j', 'link', 'show', 'dev', name])) as {
+/** A device of the namespace this process is in, or of another. */
+export async function readDevice(name: string, namespace?: string): Promise<Device> {
+  const options = namespace === undefined ? {} : { namespace };
+  const [link] = JSON.parse(await run(['ip', '-j', 'link', 'show', 'dev', name], options)) as {
     ifindex: number;
     address: string;
   }[];

@@ -1,0 +1,287 @@
+/** Compares what the programs did with what they may do. */
+import { VERDICT } from '../harness.js';
+import type { Packet } from '../reference/packet.js';
+import { InvalidPacket, parseFrame } from '../reference/parse.js';
+import { checksumOffset, fold, Kind, Part, RawPacket, setWord, sumOf, word } from '../reference/raw.js';
+import {
+  copyRaw,
+  encapsulateRaw,
+  RawQuote,
+  sameBytes,
+  translateErrorRaw,
+  translateRaw,
+} from '../reference/raw-translate.js';
+import { type Direction, type EndpointModel, type Model, type ServiceModel, tupleKey } from './model.js';
+
+const NO_HOP_TAKEN = 0;
+
+export class Judge {
+  /** Drops that must be found in the counters. */
+  drops = 0;
+  /** Packets that did not just pass. */
+  touched = 0;
+  /** A flow may be there that nobody has seen: the world has to be made anew. */
+  stale = false;
+  private readonly packet = new RawPacket();
+  private readonly outgoing = new RawPacket();
+  private readonly quote = new RawQuote();
+  private readonly expected = new Uint8Array(8192);
+
+  constructor(private readonly model: Model) {}
+
+  /** What is wrong, or undefined. `output` is what came out; only its first `outputLength` bytes count. */
+  judge(
+    input: Uint8Array,
+    length: number,
+    verdict: number,
+    output: Uint8Array,
+    outputLength: number,
+  ): string | undefined {
+    const { packet } = this;
+    packet.read(input, length);
+    const same = outputLength === length && sameBytes(input, 0, output, 0, length);
+    if (verdict === VERDICT.next && same) return this.judgePass();
+    this.touched++;
+    if (verdict === VERDICT.drop) return this.judgeDrop();
+    if (verdict !== VERDICT.redirect && verdict !== VERDICT.next) return `verdict ${verdict}`;
+    const fault =
+      packet.kind === Kind.error
+        ? this.judgeError(output, outputLength, verdict)
+        : this.judgeFlow(output, outputLength, verdict);
+    if (fault === undefined) return undefined;
+    // Whatever its flow: a packet may be turned round, as the answer to it.
+    const answer = verdict === VERDICT.redirect && this.isAnswer(output, outputLength);
+    if (!answer) return fault;
+    this.drops++;
+    this.model.remember(packet, true);
+    if (packet.kind === Kind.flow && !this.model.flows.has(this.model.keyOf(packet))) this.stale = true;
+    return undefined;
+  }
+
+  private judgePass(): string | undefined {
+    const { packet, model } = this;
+    if (packet.kind !== Kind.flow || packet.part === Part.later) return undefined;
+    model.remember(packet, false);
+    const key = model.keyOf(packet);
+    const known = model.flows.get(key);
+    if (known) {
+      // The endpoint may begin to talk to that client directly, when the flow is over.
+      model.close(key);
+      return known.reply && packet.tcpFlags & 2 ? undefined : 'a packet of a flow passed';
+    }
+    const extended = packet.six && packet.transport !== 54;
+    const service = extended ? undefined : model.serviceOf(packet);
+    if (!service) return undefined;
+    if (service.allows?.(packet) === false) return 'a client that is not allowed came through';
+    return packet.opens || service.way !== 'translate' ? 'a packet to a service passed' : undefined;
+  }
+
+  private judgeDrop(): string | undefined {
+    const { packet, model } = this;
+    if (packet.kind === Kind.none) return 'dropped, although it is nothing of ours';
+    if (packet.kind === Kind.flow && packet.part !== Part.whole) {
+      const fragments = model.fragmentsOf(packet);
+      if (packet.part === Part.first && fragments.held > 0) {
+        // It comes in again, and what was kept behind it.
+        fragments.held = 0;
+        return undefined;
+      }
+      this.drops++;
+      if (packet.part === Part.later && !model.borrowPorts(packet)) {
+        fragments.held++;
+        return model.isKnown(packet) ? undefined : 'a part was kept of a packet between others';
+      }
+    } else this.drops++;
+    model.remember(packet, true);
+    if (packet.kind === Kind.error)
+      return packet.ttl <= 1 || this.aboutUs() ? undefined : 'an error about others was dropped';
+    const direction = model.flows.get(model.keyOf(packet));
+    if (direction) {
+      // A client may have any address, also one that no route leads to.
+      return direction.reply || packet.ttl <= 1 ? undefined : 'a packet of a flow was dropped';
+    }
+    const service = model.serviceOf(packet);
+    return service?.allows?.(packet) === false ? undefined : 'dropped without a reason';
+  }
+
+  private judgeFlow(output: Uint8Array, length: number, verdict: number): string | undefined {
+    const { packet, model } = this;
+    if (packet.kind !== Kind.flow) return 'touched, although it is nothing of ours';
+    if (!model.borrowPorts(packet)) return 'a later part without its first';
+    const key = model.keyOf(packet);
+    const known = model.flows.get(key);
+    if (known && this.isSent(known, output, length, verdict)) {
+      model.remember(packet, true);
+      return undefined;
+    }
+    if (packet.part === Part.later) return 'a later part that went another way than its flow';
+    const fault = this.judgeOpening(key, known, output, length, verdict);
+    if (fault === undefined) model.remember(packet, true);
+    return fault;
+  }
+
+  /** A packet that is the first of a flow, or the first again. */
+  private judgeOpening(
+    key: string,
+    known: Direction | undefined,
+    output: Uint8Array,
+    length: number,
+    verdict: number,
+  ): string | undefined {
+    const { packet, model } = this;
+    const service = model.serviceOf(packet);
+    if (!service) return 'neither of a flow nor to a service';
+    if (service.allows?.(packet) === false) return 'a client that is not allowed';
+    if (service.way === 'translate' && !packet.opens) return 'a flow out of its middle';
+    if (known && !packet.opens) return 'a flow went another way';
+    if (known && service.way !== 'translate') return 'DSR changed its mind';
+    for (const endpoint of service.endpoints) {
+      const ports = this.portsSeen(service, endpoint, output, length);
+      if (!ports) continue;
+      model.close(key);
+      const direction = model.open(packet, service, endpoint, ports);
+      if (!direction) return 'the way back belongs to another flow';
+      if (this.isSent(direction, output, length, verdict)) return undefined;
+      model.close(key);
+    }
+    return 'went to nobody of the service';
+  }
+
+  /** Ports the endpoint sees, when they are such as it may see. */
+  private portsSeen(service: ServiceModel, endpoint: EndpointModel, output: Uint8Array, length: number) {
+    const { packet, outgoing } = this;
+    if (service.way !== 'translate') return { sport: packet.sport, dport: packet.dport };
+    outgoing.read(output, length);
+    if (outgoing.kind !== Kind.flow) return undefined;
+    const { sport, dport, size } = outgoing;
+    if (size !== endpoint.address.length || !sameBytes(output, outgoing.addresses + size, endpoint.address, 0, size))
+      return undefined;
+    if (sport !== packet.sport && sport < 1024) return undefined;
+    if (packet.protocol === 1 || packet.protocol === 58) return { sport, dport };
+    const offset = dport - endpoint.port;
+    if (offset < 0 || offset >= endpoint.ports) return undefined;
+    if (endpoint.shift && offset !== packet.dport - service.first) return undefined;
+    return { sport, dport };
+  }
+
+  private isSent(direction: Direction, output: Uint8Array, length: number, verdict: number): boolean {
+    const { packet, expected } = this;
+    const { way, endpoint } = { way: direction.service.way, endpoint: direction.endpoint };
+    if (way === 'hand over') {
+      const size = copyRaw(packet, expected);
+      expected.set(endpoint.macs, 0);
+      return verdict === VERDICT.redirect && this.matches(output, length, size, 0);
+    }
+    if (packet.ttl <= 1 && verdict === VERDICT.redirect) return false;
+    if (way === 'tunnel') {
+      const size = encapsulateRaw(packet, { ...tunnelOf(endpoint), macs: endpoint.macs }, word(output, 18), expected);
+      return verdict === VERDICT.redirect && this.matches(output, length, size, endpoint.self.length === 16 ? 40 : 20);
+    }
+    const hops = verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN;
+    const size = translateRaw(packet, direction, hops, expected);
+    // Clients may be anywhere: their MAC addresses are the routing table's business.
+    if (direction.reply) expected.set(output.subarray(0, 12), 0);
+    else if (verdict !== VERDICT.redirect) return false;
+    return this.matches(output, length, size, 0);
+  }
+
+  /** Whether there is a flow whose packets the error is about. */
+  private aboutUs(): boolean {
+    return this.answerOf() !== undefined;
+  }
+
+  /** The direction that answers the packet an error quotes. */
+  private answerOf(): Direction | undefined {
+    const { packet, quote, model } = this;
+    if (!quote.read(packet)) return undefined;
+    const { bytes } = packet;
+    const { addresses: at, size, sport, dport, protocol } = quote;
+    if (!sameBytes(bytes, at, bytes, packet.addresses + size, size)) return undefined;
+    const turned = Buffer.concat([bytes.subarray(at + size, at + 2 * size), bytes.subarray(at, at + size)]);
+    return model.flows.get(tupleKey(turned, 0, size, dport, sport, protocol));
+  }
+
+  private judgeError(output: Uint8Array, length: number, verdict: number): string | undefined {
+    const { packet, expected } = this;
+    const answer = this.answerOf();
+    if (!answer) return 'an error about nothing of ours';
+    if (answer.service.way !== 'translate')
+      return this.isSent(answer, output, length, verdict) ? undefined : 'an error that did not go to the endpoint';
+    const hops = verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN;
+    const size = translateErrorRaw(packet, this.quote, answer, hops, expected);
+    expected.set(output.subarray(0, 12), 0);
+    return this.matches(output, length, size, 0) ? undefined : 'an error not translated as it should be';
+  }
+
+  /** Equal byte by byte; a checksum that was wrong may be wrong as 0 or as 0xffff, which are the same sum. */
+  private matches(output: Uint8Array, length: number, size: number, shift: number): boolean {
+    if (length !== size) return false;
+    const { expected } = this;
+    for (let at = 0; at < size; at++) {
+      if (expected[at] === output[at]) continue;
+      const field = this.checksumAt(at - shift);
+      if (field === undefined) return false;
+      const sums = word(expected, field + shift) ^ word(output, field + shift);
+      const zero = word(expected, field + shift) === 0 || word(expected, field + shift) === 0xffff;
+      if (sums !== 0xffff || !zero || this.isRight(field)) return false;
+      setWord(expected, field + shift, word(output, field + shift));
+    }
+    return true;
+  }
+
+  /** Where the checksum begins that this byte belongs to. */
+  private checksumAt(at: number): number | undefined {
+    const { packet, quote } = this;
+    const fields = [packet.six ? -2 : 24, packet.transport + checksumOffset(packet.protocol)];
+    if (packet.kind === Kind.error) {
+      fields.push(quote.transport + checksumOffset(quote.protocol));
+      if (!packet.six) fields.push(packet.transport + 18);
+    }
+    return fields.find((field) => at === field || at === field + 1);
+  }
+
+  /** Whether the checksum is right in the packet as it came. */
+  private isRight(field: number): boolean {
+    const { packet } = this;
+    const { bytes, transport, end, protocol } = packet;
+    if (field === 24 && !packet.six) return sumOf(bytes, 14, 14 + ((bytes[14] ?? 0) & 15) * 4) === 0xffff;
+    if (field !== transport + checksumOffset(protocol) || packet.part !== Part.whole) return false;
+    const segment = sumOf(bytes, transport, end);
+    if (protocol === 1) return segment === 0xffff;
+    const pseudo = sumOf(bytes, packet.addresses, packet.addresses + 2 * packet.size) + protocol + end - transport;
+    return fold(segment + pseudo) === 0xffff;
+  }
+
+  /** An ICMP error or a reset that goes back where the packet came from. */
+  private isAnswer(output: Uint8Array, length: number): boolean {
+    const { packet } = this;
+    const { bytes, addresses, size } = packet;
+    const turned = sameBytes(output, 0, bytes, 6, 6) && sameBytes(output, 6, bytes, 0, 6);
+    if (!turned || packet.kind === Kind.none) return false;
+    this.outgoing.read(output, length);
+    const at = this.outgoing.addresses;
+    const back =
+      sameBytes(output, at, bytes, addresses + size, size) && sameBytes(output, at + size, bytes, addresses, size);
+    const answer = parsed(output.slice(0, length));
+    if (!back) return false;
+    // A reset is made of the packet itself: what was wrong with it still is.
+    if (typeof answer === 'string') return packet.protocol === 6 && answer === parsed(bytes.slice(0, packet.length));
+    const { transport } = answer;
+    if (transport.kind === 'error') return sameBytes(transport.quote, 0, bytes, 14, transport.quote.length);
+    return transport.kind === 'tcp' && transport.flags === 0x14;
+  }
+}
+
+/** The packet, or what is wrong with it. */
+function parsed(frame: Uint8Array): Packet | string {
+  try {
+    return parseFrame(frame);
+  } catch (error) {
+    if (error instanceof InvalidPacket) return error.message;
+    throw error;
+  }
+}
+
+function tunnelOf(endpoint: EndpointModel) {
+  return { source: endpoint.self, destination: endpoint.address };
+}

@@ -1,0 +1,167 @@
+/** What the balancer may do with a packet, by the services there are and the flows it has been seen to open. */
+import { Kind, Part, type RawPacket, word } from '../reference/raw.js';
+import { type RawChange, sameBytes } from '../reference/raw-translate.js';
+
+export interface EndpointModel {
+  readonly address: Uint8Array;
+  /** Whom the endpoint sees as its client; undefined: the client. */
+  readonly source?: Uint8Array | undefined;
+  /** Source of tunnels to it. */
+  readonly self: Uint8Array;
+  readonly port: number;
+  readonly ports: number;
+  /** The n-th port of the service is its n-th. */
+  readonly shift: boolean;
+  readonly macs: Uint8Array;
+}
+
+export type Way = 'translate' | 'hand over' | 'tunnel';
+
+export interface ServiceModel {
+  readonly vip: Uint8Array;
+  readonly protocol: number;
+  readonly first: number;
+  readonly last: number;
+  readonly way: Way;
+  readonly endpoints: readonly EndpointModel[];
+  /** Whether a client may use it; all may unless given. */
+  readonly allows?: ((packet: RawPacket) => boolean) | undefined;
+}
+
+export interface Direction extends RawChange {
+  readonly service: ServiceModel;
+  readonly endpoint: EndpointModel;
+  readonly reply: boolean;
+  /** Key of the other direction; none for DSR. */
+  readonly otherKey: string | undefined;
+}
+
+interface Fragments {
+  /** Ports of the first part, once it has come. */
+  ports: number | undefined;
+  /** The first part belonged to a flow. */
+  ours: boolean;
+  /** Parts kept meanwhile. */
+  held: number;
+}
+
+const scratch = Buffer.alloc(64);
+
+/** A tuple as text, for maps. Addresses are those at `at` of `bytes`. */
+export function tupleKey(
+  bytes: Uint8Array,
+  at: number,
+  size: number,
+  sport: number,
+  dport: number,
+  proto: number,
+): string {
+  for (let index = 0; index < 2 * size; index++) scratch[index] = bytes[at + index] ?? 0;
+  scratch.writeUInt16BE(sport, 2 * size);
+  scratch.writeUInt16BE(dport, 2 * size + 2);
+  scratch[2 * size + 4] = proto;
+  return scratch.toString('latin1', 0, 2 * size + 5);
+}
+
+export class Model {
+  readonly flows = new Map<string, Direction>();
+  readonly fragments = new Map<string, Fragments>();
+  /** Of the flow table's other directions: who answers. */
+  constructor(
+    readonly services: readonly ServiceModel[],
+    /** Parts of packets to or from these are kept until the first has come. */
+    readonly known: readonly Uint8Array[] = [],
+  ) {}
+
+  forget(): void {
+    this.flows.clear();
+    this.fragments.clear();
+  }
+
+  keyOf(packet: RawPacket): string {
+    return tupleKey(packet.bytes, packet.addresses, packet.size, packet.sport, packet.dport, packet.protocol);
+  }
+
+  serviceOf(packet: RawPacket): ServiceModel | undefined {
+    const at = packet.addresses + packet.size;
+    const icmp = packet.protocol === 1 || packet.protocol === 58;
+    return this.services.find(
+      ({ vip, protocol, first, last }) =>
+        protocol === packet.protocol &&
+        vip.length === packet.size &&
+        sameBytes(vip, 0, packet.bytes, at, packet.size) &&
+        (icmp || (packet.dport >= first && packet.dport <= last)),
+    );
+  }
+
+  isKnown(packet: RawPacket): boolean {
+    const { bytes, addresses, size } = packet;
+    return this.known.some(
+      (address) =>
+        address.length === size &&
+        (sameBytes(address, 0, bytes, addresses, size) || sameBytes(address, 0, bytes, addresses + size, size)),
+    );
+  }
+
+  /** What is known of the packet this is a part of; a record is made where there is none. */
+  fragmentsOf(packet: RawPacket): Fragments {
+    const { bytes, addresses, size, identification: at, protocol } = packet;
+    const high = packet.six ? word(bytes, at) : 0;
+    const key = tupleKey(bytes, addresses, size, high, word(bytes, packet.six ? at + 2 : at), protocol);
+    const known = this.fragments.get(key) ?? { ports: undefined, ours: false, held: 0 };
+    this.fragments.set(key, known);
+    return known;
+  }
+
+  /** Later parts are looked up by the ports of the first; false where that has not come. */
+  borrowPorts(packet: RawPacket): boolean {
+    if (packet.part !== Part.later) return true;
+    const { ports, ours } = this.fragmentsOf(packet);
+    if (ports === undefined || !ours) return false;
+    packet.sport = ports >>> 16;
+    packet.dport = ports & 0xffff;
+    return true;
+  }
+
+  /** The first part of a packet has been judged: the others follow it. */
+  remember(packet: RawPacket, ours: boolean): void {
+    if (packet.part !== Part.first || packet.kind !== Kind.flow) return;
+    const fragments = this.fragmentsOf(packet);
+    fragments.ports = ((packet.sport << 16) | packet.dport) >>> 0;
+    fragments.ours = ours;
+    fragments.held = 0;
+  }
+
+  /** Both directions of a flow that was seen to be opened. Undefined: the way back belongs to another flow. */
+  open(packet: RawPacket, service: ServiceModel, endpoint: EndpointModel, ports: { sport: number; dport: number }) {
+    const { bytes, addresses, size, protocol } = packet;
+    const client = bytes.slice(addresses, addresses + size);
+    const key = this.keyOf(packet);
+    const { source: own } = endpoint;
+    const hairpin = sameBytes(client, 0, endpoint.address, 0, size);
+    const translated = service.way === 'translate';
+    const source = translated ? (hairpin ? service.vip : (own ?? client)) : endpoint.self;
+    const forward: RawChange = { source, destination: endpoint.address, ...ports, macs: endpoint.macs };
+    const both = Buffer.concat([endpoint.address, source]);
+    const otherKey = translated ? tupleKey(both, 0, size, ports.dport, ports.sport, protocol) : undefined;
+    if (otherKey !== undefined) {
+      const owner = this.flows.get(otherKey);
+      if (owner && owner.otherKey !== key) return undefined;
+    }
+    this.close(key);
+    const common = { service, endpoint };
+    const direction: Direction = { ...forward, ...common, reply: false, otherKey };
+    this.flows.set(key, direction);
+    if (otherKey === undefined) return direction;
+    const back = { source: service.vip, destination: client, sport: packet.dport, dport: packet.sport };
+    this.flows.set(otherKey, { ...back, ...common, reply: true, otherKey: key });
+    return direction;
+  }
+
+  close(key: string): void {
+    const direction = this.flows.get(key);
+    if (!direction) return;
+    this.flows.delete(key);
+    if (direction.otherKey !== undefined) this.flows.delete(direction.otherKey);
+  }
+}
