@@ -24,6 +24,7 @@ export default definePlugin({
       service: ctx.map(specs.service),
       range: ctx.map(specs.range),
       control: ctx.map(specs.control),
+      address: ctx.map(specs.address),
       source: ctx.map(specs.source),
       sctpVips: ctx.map(specs.sctpVips),
       serviceState: ctx.map(specs.serviceState),

@@ -67,6 +67,8 @@ export interface Retired {
   readonly changed: number;
   /** Service addresses that are needed until flows have drained. */
   readonly addresses: readonly string[];
+  /** What each of those services still counts for in `lb_address`. */
+  readonly watched: readonly (readonly string[])[];
 }
 
 /** Takes leftovers out of service, and lets their ids rest until no flow carries them. */
@@ -81,25 +83,31 @@ export function retire(leftovers: Leftovers, parts: ReconcileParts): Retired {
   if (ended.length > 0) maps.serviceState.setMany(ended);
   for (const [id, endpointIds] of serving) retirement.retireService(id, endpointIds, ENDS_NOW);
   retirement.adoptServices(retired, ENDS_NOW);
-  const addresses = [...resumed].flatMap(([id, all]) => resumeService(id, all, parts));
+  const services = [...resumed].map(([id, all]) => resumeService(id, all, parts));
   const closed = closeEndpoints(endpoints, parts);
   dropNotes([...resumed.values()].flat(), endpoints, parts);
-  return { changed: keys.length + ended.length + closed, addresses };
+  return {
+    changed: keys.length + ended.length + closed,
+    addresses: services.flatMap(({ addresses }) => addresses),
+    watched: services.map(({ watched }) => watched),
+  };
 }
 
-/** Returns the address the service still needs. */
+/** Returns the addresses the service still needs. */
 function resumeService(
   id: number,
   endpoints: readonly PinnedEndpoint[],
-  { retirement, drains, vips }: ReconcileParts,
-): string[] {
+  { state, retirement, drains, vips }: ReconcileParts,
+): { readonly addresses: readonly string[]; readonly watched: readonly string[] } {
   const note = endpoints.map((one) => drains.get(one.id)).find((one) => one !== undefined);
   const isReset = note?.reset === 1 || endpoints.some(({ entry }) => (entry.flags & CUT_FLAGS) === CUT_FLAGS);
   const addresses = note?.ownsAddress ? [note.addr] : [];
+  const watched = [...new Set([...(note ? [note.addr] : []), ...endpoints.map(({ entry }) => entry.addr)])];
   retirement.resumeService(id, endpoints.map(idOf), isReset, () => {
     for (const address of addresses) vips.release(address);
+    state.addresses.release(watched);
   });
-  return addresses;
+  return { addresses, watched };
 }
 
 function closeEndpoints(endpoints: readonly PinnedEndpoint[], parts: ReconcileParts): number {

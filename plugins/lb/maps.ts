@@ -3,6 +3,7 @@ import { ipAddress, type MapSlice, type MapSpec, u32 } from '@loxilb/sdk';
 import type { LbConfig } from './config.js';
 import { type DrainNote, drainNote } from './drain-table.js';
 import {
+  type LbAddress,
   type LbAffinity,
   type LbAffinityKey,
   type LbControl,
@@ -17,6 +18,7 @@ import {
   type LbSlot,
   type LbSource,
   type LbSourceKey,
+  lbAddress,
   lbAffinity,
   lbAffinityKey,
   lbControl,
@@ -36,13 +38,14 @@ import { pastTraffic } from './past-traffic.js';
 
 type MapSizes = Pick<
   LbConfig,
-  'maxServices' | 'maxEndpoints' | 'maxSlots' | 'maxAffinities' | 'maxPortBlocks' | 'maxSources'
+  'maxServices' | 'maxEndpoints' | 'maxSlots' | 'maxAffinities' | 'maxPortBlocks' | 'maxSources' | 'maxSecondaryIPs'
 >;
 
 export interface LbMapSpecs {
   readonly service: MapSpec<LbServiceKey, LbService>;
   readonly range: MapSpec<LbRangeKey, LbService>;
   readonly control: MapSpec<number, LbControl>;
+  readonly address: MapSpec<string, LbAddress>;
   readonly source: MapSpec<LbSourceKey, LbSource>;
   readonly sctpVips: MapSpec<number, LbSctpVips>;
   readonly serviceState: MapSpec<number, LbServiceState>;
@@ -80,6 +83,7 @@ export function lbMapSpecs(sizes: MapSizes): LbMapSpecs {
     },
     range: { name: 'lb_range', type: 'lpm_trie', key: lbRangeKey, value: lbService, maxEntries: maxPortBlocks },
     control: { name: 'lb_control', type: 'array', key: u32, value: lbControl, maxEntries: 1 },
+    address: { name: 'lb_address', type: 'hash', key: ipAddress, value: lbAddress, maxEntries: maxAddresses(sizes) },
     source: { name: 'lb_source', type: 'lpm_trie', key: lbSourceKey, value: lbSource, maxEntries: maxSources },
     sctpVips: { name: 'lb_sctp_vips', type: 'hash', key: u32, value: lbSctpVips, maxEntries: maxServices },
     serviceState: { name: 'lb_svc_state', type: 'array', key: u32, value: lbServiceState, maxEntries: maxServices },
@@ -98,6 +102,11 @@ export function lbMapSpecs(sizes: MapSizes): LbMapSpecs {
     drain: { name: 'lb_drain', type: 'hash', value: drainNote, ...perEndpoint },
     past: { name: 'lb_past', type: 'hash', key: u32, value: pastTraffic, maxEntries: maxServices },
   };
+}
+
+/** If no two of them were the same. */
+function maxAddresses({ maxServices, maxEndpoints, maxSecondaryIPs }: MapSizes): number {
+  return maxServices * (1 + maxSecondaryIPs) + maxEndpoints;
 }
 
 /** A tick is 2^20 ns (`TICK_SHIFT` in bpf/include/types.h). */

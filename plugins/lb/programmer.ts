@@ -1,4 +1,5 @@
 import { ipFamily, type LoxilbError } from '@loxilb/sdk';
+import { addressesOf } from './address-table.js';
 import type { AddressBook } from './addresses.js';
 import type { Claim } from './claims.js';
 import { isReachable, ownAddresses, runOf, slotsOf } from './derive.js';
@@ -51,6 +52,8 @@ interface Change {
   readonly planned: readonly PlannedEndpoint[];
   /** Endpoints of the service that the desired rule does not have. */
   readonly left: readonly EndpointState[];
+  /** What the service counts for in `lb_address`. */
+  readonly addresses: readonly string[];
   readonly undo: Undo;
 }
 
@@ -77,7 +80,9 @@ export class Programmer {
     const undo = new Undo();
     try {
       const planned = this.planEndpoints(service, desired, undo);
-      const change = { service, desired, before, places, planned, left: leavers(service, planned), undo };
+      const left = leavers(service, planned);
+      const addresses = addressesOf({ places, endpoints: [...planned, ...left] }, service.leaving);
+      const change = { service, desired, before, places, planned, left, addresses, undo };
       this.writeEndpoints(change);
       this.writeState(change);
       const run = this.writeSlots(change);
@@ -241,12 +246,17 @@ export class Programmer {
   }
 
   /** What the value refers to is there before it, and goes after it. */
-  private writeService({ service, desired, before, places, undo }: Change, value: LbService): void {
+  private writeService(change: Change, value: LbService): void {
+    const { service, desired, before, places, addresses, undo } = change;
     const { maps, state } = this.parts;
+    state.addresses.admit(service, addresses, undo);
     this.sources.admit(service.id, before, desired, undo);
     writeSctpVips(maps, service.id, before, desired, undo);
     state.places.move(service, places, value, undo);
+    // One for all addresses may have had to cede some.
+    for (const host of state.places.hosts) if (host !== service) state.addresses.follow(host, undo);
     this.sources.exclude(service.id, before, desired, undo);
+    state.addresses.exclude(service, addresses, undo);
   }
 
   private moveAddresses({ desired, before, undo }: Change): void {
@@ -276,7 +286,8 @@ export class Programmer {
     this.parts.maps.endpoint.setMany(left.map((state) => [state.id, leftEntry(state.entry)]));
   }
 
-  private remember({ service, desired, before, places, planned, left }: Change, value: LbService): void {
+  private remember(change: Change, value: LbService): void {
+    const { service, desired, before, places, planned, left, addresses } = change;
     const { state } = this.parts;
     const oldRun = runOf(service.value);
     if (before && (oldRun.base !== value.slotBase || oldRun.count !== value.slotCount)) state.runs.retire(oldRun);
@@ -285,7 +296,7 @@ export class Programmer {
       state.left(endpoint);
     }
     for (const { state: endpoint, record, entry } of planned) Object.assign(endpoint, { record, entry });
-    Object.assign(service, { rule: desired, places, value, ...idleOf(desired) });
+    Object.assign(service, { rule: desired, places, addresses, value, ...idleOf(desired) });
     service.endpoints = planned.map(({ state: endpoint }) => endpoint);
   }
 }

@@ -1,5 +1,6 @@
 import type { DataPlane } from '@loxilb/sdk';
 import { Addenda } from './addenda.js';
+import { addressesOf } from './address-table.js';
 import { Claims } from './claims.js';
 import { ownAddresses, runOf, slotsOf } from './derive.js';
 import type { DrainTable } from './drain-table.js';
@@ -73,9 +74,16 @@ export function reconcile(rules: readonly Rule[], parts: ReconcileParts): Reconc
   writes.flush(parts.maps);
   const switched = parts.state.places.adoptFlags() ? 1 : 0;
   const retired = retire(leftovers, parts);
-  const removed = retired.changed + addenda.prune();
+  const removed = retired.changed + addenda.prune() + countAddresses(retired.watched, parts);
   parts.vips.reconcile([...rules.flatMap(ownAddresses), ...retired.addresses]);
   return { rules: rules.length, changed: added + writes.count + switched + removed };
+}
+
+/** With those of services whose flows drain, though they have no rule any more. */
+function countAddresses(watched: readonly (readonly string[])[], { state }: ReconcileParts): number {
+  const services = [...state.services.values()];
+  for (const service of services) service.addresses = addressesOf(service, service.leaving);
+  return state.addresses.reconcile([...services.map(({ addresses }) => addresses), ...watched]);
 }
 
 /** Rules for all addresses of this machine get what those with an address of their own leave. */
@@ -180,7 +188,8 @@ function complete(
   const id = draft.id ?? takeId(state.serviceIds, rule);
   draft.id = id;
   const idle = idleOf(rule);
-  const service: ServiceState = { id, rule, places, value: NO_VALUE, ...idle, endpoints: [], leaving: undefined };
+  const nothing = { addresses: [], endpoints: [], leaving: undefined };
+  const service: ServiceState = { id, rule, places, value: NO_VALUE, ...idle, ...nothing };
   const endpoints = rule.endpoints.map((_, index) => completeEndpoint(index, draft, service, writes, parts));
   const run = completeRun(draft, slotsOf(rule, endpoints), readSlot, writes, state);
   const value = programmer.valueOf(id, rule, run);

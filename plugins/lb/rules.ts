@@ -8,6 +8,7 @@ import { CUT_FLAGS, cutFlags } from './flow-cuts.js';
 import type { LbEndpoint } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
 import { describeRule, endpointKey, isProgrammed, type Rule, ruleKey } from './model.js';
+import type { Place } from './places.js';
 import { leftEntry, type Programmer } from './programmer.js';
 import type { FreedIds } from './retired-ids.js';
 import type { Retirement } from './retirement.js';
@@ -63,6 +64,7 @@ export class LbRules {
     const undo = new Undo();
     try {
       programmer.withdraw(service, undo);
+      if (leaving.drainSeconds === 0) state.addresses.exclude(service, [], undo);
       this.close(service, leaving);
     } catch (error) {
       undo.run();
@@ -76,7 +78,9 @@ export class LbRules {
       for (const address of ownAddresses(service.rule)) vips.release(address);
     };
     retirement.retireService(service.id, everyEndpoint(service).map(idOf), leaving, () => {
-      if (leaving.drainSeconds > 0) releaseAddresses();
+      if (leaving.drainSeconds === 0) return;
+      releaseAddresses();
+      state.addresses.release(service.addresses);
     });
     // Clients that still talk to the address ask for its MAC address.
     if (leaving.drainSeconds === 0) releaseAddresses();
@@ -154,13 +158,22 @@ export class LbRules {
       try {
         const places = programmer.placesFor(service, service.rule);
         state.places.move(service, places, service.value, undo);
-        service.places = places;
+        this.setPlaces(service, places, undo);
       } catch (error) {
         undo.run();
         // The next change of rules or addresses tries again.
         log.warn({ err: error, rule: describeRule(service.rule) }, 'rule does not have all addresses of this machine');
       }
     }
+  }
+
+  private setPlaces(service: ServiceState, places: readonly Place[], undo: Undo): void {
+    const { places: before } = service;
+    undo.add(() => {
+      service.places = before;
+    });
+    service.places = places;
+    this.parts.state.addresses.follow(service, undo);
   }
 
   /** Ids whose last flow has gone. */
@@ -183,7 +196,8 @@ export class LbRules {
         remedy: 'raise maxServices of the lb plugin; ids of deleted rules come free when their flows have ended',
       });
     }
-    return { id, rule, places: [], value: NO_VALUE, idleTicks: 0, reset: 0, endpoints: [], leaving: undefined };
+    const nothing = { places: [], addresses: [], endpoints: [], leaving: undefined };
+    return { id, rule, value: NO_VALUE, idleTicks: 0, reset: 0, ...nothing };
   }
 
   /** Endpoints that came (back) have their rule again, those that left are watched until their flows have ended. */
@@ -213,7 +227,21 @@ export class LbRules {
     const key = endpointKeyOf(endpoint);
     service.leaving ??= new Map();
     service.leaving.set(key, endpoint);
-    return () => service.leaving?.delete(key);
+    return () => {
+      service.leaving?.delete(key);
+      this.followAddresses(service);
+    };
+  }
+
+  /** An entry too many does no harm, and goes with the next change of the rule. */
+  private followAddresses(service: ServiceState): void {
+    const undo = new Undo();
+    try {
+      this.parts.state.addresses.follow(service, undo);
+    } catch (error) {
+      undo.run();
+      this.parts.log.warn({ err: error }, 'address of an endpoint that left is still watched for fragments');
+    }
   }
 }
 

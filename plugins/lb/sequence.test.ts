@@ -59,7 +59,7 @@ it('leaves the data plane equal to the stored rules, whatever was asked for, ref
     { numRuns: 40 },
   );
   for (const what of ['mode 0', 'mode 3', 'mode 5', 'remove']) expect(accepted.get(what)).toBeGreaterThan(2);
-});
+}, 60_000);
 
 function attempt(world: World, one: Post | { remove: number; failWrite: number | null }): boolean {
   const before = inService(world);

@@ -1,3 +1,4 @@
+import { AddressTable } from './address-table.js';
 import { Few } from './few.js';
 import { IdPool } from './id-pool.js';
 import type { LbEndpoint, LbService } from './layout.gen.js';
@@ -13,6 +14,8 @@ export interface ServiceState {
   rule: Rule;
   /** Where packets find it. */
   places: readonly Place[];
+  /** What it counts for in `lb_address`. */
+  addresses: readonly string[];
   /** What the data plane holds there. */
   value: LbService;
   idleTicks: number;
@@ -65,6 +68,7 @@ export class LbState {
   readonly services = new Map<string, ServiceState>();
   readonly byId = new Map<number, ServiceState>();
   readonly places: PlaceTable;
+  readonly addresses: AddressTable;
   readonly serviceIds: IdPool;
   readonly endpointIds: IdPool;
   readonly runs: SlotRuns;
@@ -75,6 +79,7 @@ export class LbState {
     this.endpointIds = new IdPool(maps.endpoint.spec.maxEntries);
     this.runs = new SlotRuns(maps.slot);
     this.places = new PlaceTable(maps);
+    this.addresses = new AddressTable(maps);
   }
 
   get records(): Iterable<EndpointRecord> {

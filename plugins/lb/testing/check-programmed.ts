@@ -12,6 +12,7 @@ export function checkProgrammed(world: World): void {
   // One for all addresses may have none left, and is not found by any packet.
   for (const { id, rule } of world.state.services.values()) if (rule.mode === MODE.hostonearm) ids.add(id);
   checkNothingElse(world, ids);
+  checkAddresses(world, ids);
 }
 
 function addressesOf(world: World, rule: Rule): string[] {
@@ -111,4 +112,15 @@ function checkNothingElse({ maps, stored }: World, ids: ReadonlySet<number>): vo
   const keys = [...maps.service.entries()].length;
   const single = [...stored.values()].filter(({ portMax, egress, mode }) => !portMax && !egress && mode !== 5);
   expect(keys).toBeGreaterThanOrEqual(single.length);
+}
+
+/** Fragments are waited for where a packet may meet a service or an endpoint of one, those that left included. */
+function checkAddresses({ maps }: World, ids: ReadonlySet<number>): void {
+  const named = new Map<number, Set<string>>([...ids].map((id) => [id, new Set()]));
+  for (const [{ addr }, { serviceId }] of maps.service.entries()) named.get(serviceId)?.add(addr);
+  for (const [{ addr }, { serviceId }] of maps.range.entries()) named.get(serviceId)?.add(addr);
+  for (const [, { addr, serviceId }] of maps.endpoint.entries()) named.get(serviceId)?.add(addr);
+  const uses = new Map<string, number>();
+  for (const addr of [...named.values()].flatMap((set) => [...set])) uses.set(addr, (uses.get(addr) ?? 0) + 1);
+  expect(new Map([...maps.address.entries()].map(([addr, entry]) => [addr, entry.uses]))).toEqual(uses);
 }

@@ -43,6 +43,7 @@ function createSlices(specs: ReturnType<typeof lbMapSpecs>, beforeWrite: () => v
     service: new MemorySlice(specs.service, new Map(), beforeWrite),
     range: new MemorySlice(specs.range, new Map(), beforeWrite),
     control: new MemorySlice(specs.control, new Map(), beforeWrite),
+    address: new MemorySlice(specs.address, new Map(), beforeWrite),
     source: new MemorySlice(specs.source, new Map(), beforeWrite),
     sctpVips: new MemorySlice(specs.sctpVips, new Map(), beforeWrite),
     serviceState: new MemorySlice(specs.serviceState, new Map(), beforeWrite),
