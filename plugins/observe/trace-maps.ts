@@ -26,7 +26,14 @@ export const SHARED_MAPS: readonly string[] = [
  * State a program finds by key: entries are fetched from the real table as the packet needs them. It needs those of its
  * own flow, and those it would have met where it wrote an entry of its own.
  */
-export const FETCHED_MAPS: readonly string[] = ['ct_flow', 'ct_new', 'ct_sctp_assoc', 'ct_sctp_offer', 'lb_affinity'];
+export const FETCHED_MAPS: readonly string[] = [
+  'ct_flow',
+  'ct_new',
+  'ct_sctp_assoc',
+  'ct_sctp_offer',
+  'ct_sctp_opening',
+  'lb_affinity',
+];
 
 /**
  * State a program finds by number: cursors, idle times, flows that are counted. Elements of the services the packet may

@@ -90,6 +90,7 @@ const MAPS: readonly (readonly [string, number, number])[] = [
   ['ct_half_open', 4, conntrack.ctHalfOpen.size],
   ['ct_idle', conntrack.ctKey.size, conntrack.ctIdle.size],
   ['ct_sctp_assoc', conntrack.ctSctpAssocKey.size, conntrack.ctSctpAssoc.size],
+  ['ct_sctp_opening', conntrack.ctSctpAssocKey.size, conntrack.ctSctpAssoc.size],
   ['ct_sctp_offer', conntrack.ctSctpOfferKey.size, conntrack.ctSctpOffer.size],
   ['lb_tunnel_mtu', 16, lb.lbTunnelMtu.size],
   ['ct_reset', 0, 0],
