@@ -1,8 +1,9 @@
 /** Packets nobody should send, and packets that only look odd. The kernel gets what is not surely ours, untouched. */
 import { describe, expect, it } from 'vitest';
 import { addPlainService, conversation } from './conversation.js';
+import { VERDICT } from './harness.js';
 import { CLIENT_SIDE } from './network.js';
-import { be16, buildFrame, buildIp } from './reference/build.js';
+import { be16, buildFrame, buildIp, protocolNumber } from './reference/build.js';
 import { internetChecksum } from './reference/checksum.js';
 import {
   ETHERTYPE,
@@ -345,6 +346,24 @@ describePath('malformed packets', (bench) => {
     expectPassed(bench(), buildFrame(packet));
   });
 
+  it.each([
+    [4, ['224.0.0.1', '239.255.1.1', '255.255.255.255', '127.0.0.1', '0.0.0.0']],
+    [6, ['ff02::1', 'ff01:db8:1::10', '::', '::1']],
+  ] as const)(
+    'a source address nobody can have: nothing of ours, IPv%d (RFC 1122 3.2.1.3, RFC 4291 2.7)',
+    (family, sources) => {
+      addPlainService(bench(), family, 'udp');
+      const { vip, client } = scene(family);
+      for (const source of sources) {
+        const frame = buildFrame(packetFrom(client, vip, opening('udp', CLIENT_PORT, SERVICE_PORT), { source }));
+        const result = receiveBytes(bench(), frame);
+        // Dropped, or left to the kernel, which knows what to do with it.
+        if (result.verdict !== VERDICT.drop) expectUntouched(result, frame);
+        expect(bench().flowCount()).toEqual({ confirmed: 0, pending: 0 });
+      }
+    },
+  );
+
   it('source port 0 is a port like any other', () => {
     addPlainService(bench(), 4, 'udp');
     const { vip, client, endpoint } = scene(4);
@@ -360,7 +379,7 @@ function fragmentOf(packet: Packet, offset: number, more: boolean): Uint8Array {
   const { ip } = packet;
   const bytes = buildIp(ip, packet.transport).slice(headerSize(ip.version));
   const payload = bytes.subarray(offset * 8, more ? bytes.length - (bytes.length % 8) : bytes.length);
-  const protocol = { tcp: 6, udp: 17, echo: ip.version === 4 ? 1 : 58, error: 1, opaque: 0 }[packet.transport.kind];
+  const protocol = protocolNumber(ip.version, packet.transport);
   if (ip.version === 4) {
     const changed = { ...ip, dontFragment: false, moreFragments: more, fragmentOffset: offset };
     return buildFrame({ ...packet, ip: changed, transport: { kind: 'opaque', protocol, payload } });

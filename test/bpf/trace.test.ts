@@ -32,7 +32,7 @@ import {
 } from './scenario.js';
 
 type StepName = keyof typeof DpStep;
-type Fact = readonly [step: StepName, a?: number, b?: number, c?: number, address?: string];
+type Fact = readonly [step: StepName, a?: number | undefined, b?: number, c?: number, address?: string];
 
 /** enum parse_result. */
 const PARSED = { flow: 0, fragment: 1, icmpError: 2, notOurs: 3 };

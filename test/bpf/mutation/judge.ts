@@ -11,7 +11,7 @@ import {
   translateErrorRaw,
   translateRaw,
 } from '../reference/raw-translate.js';
-import { type Direction, type EndpointModel, type Model, type ServiceModel, tupleKey } from './model.js';
+import { type Direction, type EndpointModel, isNobody, type Model, type ServiceModel, tupleKey } from './model.js';
 
 const NO_HOP_TAKEN = 0;
 
@@ -71,7 +71,7 @@ export class Judge {
     }
     const extended = packet.six && packet.transport !== 54;
     const service = extended ? undefined : model.serviceOf(packet);
-    if (!service) return undefined;
+    if (!service || isNobody(packet)) return undefined;
     if (service.allows?.(packet) === false) return 'a client that is not allowed came through';
     return packet.opens || service.way !== 'translate' ? 'a packet to a service passed' : undefined;
   }
@@ -101,6 +101,7 @@ export class Judge {
       return direction.reply || packet.ttl <= 1 ? undefined : 'a packet of a flow was dropped';
     }
     const service = model.serviceOf(packet);
+    if (service && isNobody(packet)) return undefined;
     return service?.allows?.(packet) === false ? undefined : 'dropped without a reason';
   }
 
@@ -131,6 +132,7 @@ export class Judge {
     const { packet, model } = this;
     const service = model.serviceOf(packet);
     if (!service) return 'neither of a flow nor to a service';
+    if (isNobody(packet)) return 'from an address nobody can have';
     if (service.allows?.(packet) === false) return 'a client that is not allowed';
     if (service.way === 'translate' && !packet.opens) return 'a flow out of its middle';
     if (known && !packet.opens) return 'a flow went another way';

@@ -45,6 +45,19 @@ interface Fragments {
   held: number;
 }
 
+/** No host has such an address of its own: multicast, broadcast, loopback, unspecified. */
+export function isNobody({ bytes, addresses: at, size }: RawPacket): boolean {
+  const first = bytes[at] ?? 0;
+  if (size === 4) {
+    const ones = first === 255 && word(bytes, at) === 0xffff && word(bytes, at + 2) === 0xffff;
+    const zeros = first === 0 && word(bytes, at) === 0 && word(bytes, at + 2) === 0;
+    return ones || zeros || first >> 4 === 14 || first === 127;
+  }
+  if (first === 255) return true;
+  for (let index = 0; index < 15; index++) if (bytes[at + index] !== 0) return false;
+  return (bytes[at + 15] ?? 0) <= 1;
+}
+
 const scratch = Buffer.alloc(64);
 
 /** A tuple as text, for maps. Addresses are those at `at` of `bytes`. */

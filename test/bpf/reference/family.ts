@@ -71,6 +71,8 @@ function transportLength(transport: Transport): number {
       return 8 + transport.quote.length;
     case 'opaque':
       return transport.payload.length;
+    case 'sctp':
+      return transport.chunks.reduce((sum, { value }) => sum + 4 + 4 * Math.ceil(value.length / 4), 12);
     default:
       return 8 + transport.payload.length;
   }
