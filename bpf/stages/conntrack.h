@@ -170,7 +170,8 @@ static __always_inline bool ct_tcp_over(__u8 state)
 /* A window as later segments would have to say it. Windows of SYNs are not scaled (RFC 7323 2.2). */
 static __always_inline __u16 unscale(__u32 window, __u8 wscale)
 {
-	return window >> wscale;
+	/* Rounded up: an acknowledgment of the whole first window must not look like one of more. */
+	return (window + (1U << wscale) - 1) >> wscale;
 }
 
 /* Windows are scaled only when both sides offered it. `other` is the client's direction. */

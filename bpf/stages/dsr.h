@@ -114,14 +114,15 @@ static __always_inline int dsr_neighbour(struct __sk_buff *skb, const struct pkt
 					 __u8 way, bool egress)
 {
 	struct bpf_redir_neigh next = { .nh_family = p->v4 ? AF_INET : AF_INET6 };
-	struct ethhdr eth;
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
 
 	switch (way) {
 	case CT_WAY_REDIRECT:
 	case CT_WAY_PEER:
-		fill_ethernet(&eth, entry, 0);
-		if (bpf_skb_store_bytes(skb, 0, &eth, 2 * ETH_ALEN, 0))
+		if (data + ETH_HLEN > end)
 			return drop_packet(skb, p, entry, DROP_REWRITE);
+		write_macs(data, entry);
 		return leave(entry, way, egress);
 	case CT_WAY_NEIGH:
 		/* The packet's own destination would lead back here. */

@@ -120,7 +120,8 @@ __noinline int frag_arrive(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	known = frag_known(&key);
 	step(STEP_FRAGMENT, p->fragment == FRAGMENT_LATER, p->frag_id, 0);
 	if (p->fragment == FRAGMENT_FIRST)
-		return known && known->held && !egress ? frag_release(skb, &key, known) : VERDICT_CONTINUE;
+		return known && known->held && !egress && !cfg_trace ? frag_release(skb, &key, known)
+								     : VERDICT_CONTINUE;
 	if (known && known->verdict == FRAG_FLOW) {
 		p->key.sport = known->sport;
 		p->key.dport = known->dport;

@@ -182,8 +182,8 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 {
 	struct quoted_l4 old_l4, new_l4;
 	struct ct_key key = {};
-	struct ipv6hdr old, new;
-	struct ip_addr outer[2];
+	struct ip_addr changed[2];
+	struct ipv6hdr old;
 	struct ct_entry *entry;
 	__u32 icmp_off, quote_off, l4_off;
 	__u16 addresses;
@@ -192,8 +192,6 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 		return VERDICT_NEXT;
 	icmp_off = p->l4_off;
 	quote_off = icmp_off + 8;
-	outer[0] = p->key.saddr;
-	outer[1] = p->key.daddr;
 	if (bpf_skb_load_bytes(skb, quote_off, &old, sizeof(old)))
 		return VERDICT_NEXT;
 	if (old.version != 6)
@@ -226,24 +224,23 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 		p->key = key;
 		return VERDICT_CONTINUE;
 	}
-	new = old;
-	__builtin_memcpy(&new.saddr, &entry->ndaddr, 16);
-	__builtin_memcpy(&new.daddr, &entry->nsaddr, 16);
-	addresses = csum_delta(&old.saddr, 32, &new.saddr, 32);
+	changed[0] = entry->ndaddr;
+	changed[1] = entry->nsaddr;
+	addresses = csum_delta(&old.saddr, 32, changed, 32);
 	new_l4 = old_l4;
 	translate_quoted_l4(&new_l4, entry, key.proto, addresses);
-	if (store_quote(skb, icmp_off + 2, quote_off, &old, &new, sizeof(new)) ||
+	if (store_quote(skb, icmp_off + 2, quote_off + 8, &old.saddr, changed, sizeof(changed)) ||
 	    store_quote(skb, icmp_off + 2, l4_off, &old_l4, &new_l4, sizeof(new_l4)))
 		return VERDICT_DROP;
 	if (key.proto == IPPROTO_TCP)
 		translate_quoted_tcp_check(skb, l4_off, icmp_off + 2, &old_l4, &new_l4, addresses);
-	if (ip_equal(&key.saddr, &p->key.saddr))
-		outer[0] = entry->nsaddr;
-	outer[1] = entry->ndaddr;
-	if (csum_replace_addresses(skb, icmp_off + 2, csum_delta(&p->key.saddr, 32, outer, 32), 0, false) ||
-	    bpf_skb_store_bytes(skb, ETH_HLEN + 8, outer, sizeof(outer), 0))
+	/* The same place for the outer addresses: the stack is short. */
+	changed[0] = ip_equal(&key.saddr, &p->key.saddr) ? entry->nsaddr : p->key.saddr;
+	changed[1] = entry->ndaddr;
+	if (csum_replace_addresses(skb, icmp_off + 2, csum_delta(&p->key.saddr, 32, changed, 32), 0, false) ||
+	    bpf_skb_store_bytes(skb, ETH_HLEN + 8, changed, sizeof(changed), 0))
 		return VERDICT_DROP;
-	return send_error(skb, p, entry, &outer[0], IPPROTO_ICMPV6, egress);
+	return send_error(skb, p, entry, &changed[0], IPPROTO_ICMPV6, egress);
 }
 
 #include "family_error.h"

@@ -77,7 +77,7 @@ __noinline int sctp_enter(const struct ct_key *first, __u32 state)
 	return 0;
 }
 
-/* A handshake is through: these are the tags of the association now. */
+/* A handshake is through: these are the tags of the association now, to be remembered by the caller. */
 __noinline int sctp_agree(const struct ct_key *first, __u32 endpoint_tag, __u32 client_tag)
 {
 	struct ct_entry *entry, *other;
@@ -93,7 +93,6 @@ __noinline int sctp_agree(const struct ct_key *first, __u32 endpoint_tag, __u32 
 	entry->tcp_ack = endpoint_tag;
 	if (other)
 		other->tcp_ack = client_tag;
-	sctp_remember(first, endpoint_tag, client_tag);
 	return 0;
 }
 
@@ -303,7 +302,9 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 		} else {
 			peer = other->tcp_ack;
 		}
+		/* One after the other: a call from a call would be too deep for the stack of older kernels. */
 		sctp_agree(&first, reply ? peer : tag, reply ? tag : peer);
+		sctp_remember(&first, reply ? peer : tag, reply ? tag : peer);
 		entry->tcp_ack = tag;
 		if (other)
 			other->tcp_ack = peer;
