@@ -437,15 +437,15 @@ static __always_inline bool fragment_fits(const struct pkt *p, const struct ct_e
 
 /*
  * The way for a packet that is another family's now. Where the kernel has chosen a route for it already, on its way out or
- * through lo, it must not go on with that one.
+ * through lo, it must not go on with that one. And a source of this machine's is taken on lo only, in IPv4.
  */
-static __always_inline __u8 family_way(const struct __sk_buff *skb, __u8 way, bool egress)
+static __always_inline __u8 family_way(const struct __sk_buff *skb, __u8 way, bool egress, bool v4)
 {
-	if (!egress && skb->ifindex != LOOPBACK_IFINDEX)
-		return way;
+	bool routed = egress || skb->ifindex == LOOPBACK_IFINDEX;
+
 	if (way == CT_WAY_LOCAL)
-		return CT_WAY_LOOPBACK;
-	return way == CT_WAY_STACK || way == CT_WAY_UNKNOWN ? CT_WAY_NEIGH : way;
+		return routed || v4 ? CT_WAY_LOOPBACK : way;
+	return routed && (way == CT_WAY_STACK || way == CT_WAY_UNKNOWN) ? CT_WAY_NEIGH : way;
 }
 
 static __always_inline long family_ethernet(struct __sk_buff *skb, const struct ct_entry *entry, __u8 way, bool v4)
@@ -479,7 +479,7 @@ __noinline int family_forward(struct __sk_buff *skb, const struct pkt *p, struct
 	if (p->v4 && p->tcp_flags & TCP_SYN)
 		family_clamp_mss(skb, p, entry);
 	failed = p->v4 ? family_to_v6(skb, p, entry, hops) : family_to_v4(skb, p, entry, hops);
-	way = family_way(skb, way, egress);
+	way = family_way(skb, way, egress, !p->v4);
 	if (failed || family_ethernet(skb, entry, way, !p->v4))
 		return drop_packet(skb, p, entry,
 				   p->fragment					  ? DROP_FAMILY_FRAGMENT
