@@ -471,6 +471,19 @@ static __always_inline int insert_flow(struct __sk_buff *skb, const struct pkt *
 #include "sctp_path.h"
 
 /*
+ * Nobody's address, or everybody's: multicast, broadcast, loopback, unspecified (RFC 1812 5.3.7, RFC 4291 2.7). The kernel
+ * discards such packets, and would not see them any more when they were sent on from here.
+ */
+static __always_inline bool source_is_martian(const struct pkt *p)
+{
+	const __u8 *bytes = (const __u8 *)&p->key.saddr;
+
+	if (p->v4)
+		return bytes[12] >= 224 || bytes[12] == 127 || !bytes[12];
+	return bytes[0] == 0xff || !(p->key.saddr.w[0] | p->key.saddr.w[1] | p->key.saddr.w[2]);
+}
+
+/*
  * Opens a flow for a packet that has none: VERDICT_CONTINUE when it has one now, otherwise what to do with the packet.
  */
 __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
@@ -492,6 +505,8 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 		step(STEP_NO_SERVICE, bpf_ntohs(p->key.dport), skb->mark, 0);
 		return VERDICT_NEXT;
 	}
+	if (unlikely(source_is_martian(p)) && skb->ifindex != LOOPBACK_IFINDEX)
+		return VERDICT_NEXT;
 	entry.service_id = service->service_id;
 	step(STEP_SERVICE_FOUND, service->service_id, service->mode, service->select);
 	if (service->flags & LB_SERVICE_SOURCES && !source_is_allowed(p, service->service_id)) {
