@@ -23,7 +23,7 @@ static const __u32 crc32c_powers[4][16] = {
 	  0xf5b95b32, 0x695a4c87, 0xf204502c, 0x9a4f01b6, 0x941a0916, 0x4303cb97, 0x4c3d3d65 },
 };
 
-__noinline int crc32c_multiply(__u32 a, __u32 b)
+static __always_inline __u32 crc32c_multiply(__u32 a, __u32 b)
 {
 	__u32 product = 0;
 	int i;
@@ -49,8 +49,22 @@ __noinline int crc32c_advance(__u32 crc, __u32 bytes)
 	return crc;
 }
 
-/* The register after one more word of the packet. */
-static __always_inline __u32 crc32c_word(__u32 crc, __u32 word)
+/* Words that go into a register at a time, at most. */
+struct crc32c_block {
+	__u32 w[5];
+};
+
+/* The register after the first `count` words of the block. */
+__noinline int crc32c_words(const struct crc32c_block *block, __u32 count, __u32 crc)
 {
-	return crc32c_multiply(crc ^ word, CRC32C_WORD);
+	__u32 i;
+
+	if (!block)
+		return 0;
+	for (i = 0; i < sizeof(block->w) / sizeof(block->w[0]); i++) {
+		if (i >= count)
+			break;
+		crc = crc32c_multiply(crc ^ block->w[i], CRC32C_WORD);
+	}
+	return crc;
 }
