@@ -74,10 +74,10 @@ __noinline int reply_sctp_abort(struct __sk_buff *skb, const struct pkt *p)
 	abort.header.dest = old.source;
 	abort.header.tag = bpf_htonl(tag);
 	if (sctp_has_crc(skb, old.check)) {
-		const __u32 *words = (const __u32 *)&abort;
-		__u32 crc = crc32c_word(crc32c_word(~0U, words[0]), words[1]);
+		struct crc32c_block block = {};
 
-		abort.header.check = ~crc32c_word(crc32c_word(crc, 0), words[3]);
+		__builtin_memcpy(&block, &abort, sizeof(abort));
+		abort.header.check = ~(__u32)crc32c_words(&block, sizeof(abort) / 4, ~0U);
 	}
 	if (bpf_skb_change_tail(skb, p->l4_off + sizeof(abort), 0) ||
 	    bpf_skb_store_bytes(skb, p->l4_off, &abort, sizeof(abort), BPF_F_RECOMPUTE_CSUM) ||

@@ -32,23 +32,7 @@ struct sctp_address {
 	__be32 w[4];
 };
 
-#define SCTP_WORDS (sizeof(struct sctp_address) / 4)
-
-/* Register after `count` words, beginning with `crc`. */
-__noinline int sctp_crc_words(const struct sctp_address *address, __u32 count, __u32 crc)
-{
-	const __u32 *words = (const __u32 *)address;
-	int i;
-
-	if (!address)
-		return 0;
-	for (i = 0; i < SCTP_WORDS; i++) {
-		if (i >= count)
-			break;
-		crc = crc32c_word(crc, words[i]);
-	}
-	return crc;
-}
+_Static_assert(sizeof(struct sctp_address) == sizeof(struct crc32c_block), "goes into the checksum at a time");
 
 #define SCTP_NO_VIP (-1)
 
@@ -156,10 +140,10 @@ __noinline int sctp_replace_address(struct __sk_buff *skb, struct sctp_edit *edi
 	sctp_fill(&new, service_id, sctp_next_vip(edit, service_id, v4), v4);
 	if (sctp_store_address(skb, off, &new, v4))
 		return -1;
-	for (i = 0; i < SCTP_WORDS; i++)
+	for (i = 0; i < sizeof(old) / 4; i++)
 		((__u32 *)&old)[i] ^= ((__u32 *)&new)[i];
 	rest = edit->length - (off - edit->l4_off) - count * 4;
-	edit->crc ^= crc32c_advance(sctp_crc_words(&old, count, 0), rest);
+	edit->crc ^= crc32c_advance(crc32c_words((struct crc32c_block *)&old, count, 0), rest);
 	return 0;
 }
 
@@ -234,7 +218,7 @@ __noinline int sctp_append_address(struct __sk_buff *skb, struct sctp_edit *edit
 	if (sctp_store_address(skb, edit->at, &new, v4))
 		return -1;
 	/* The register behind the packet is the complement of its checksum. */
-	edit->crc = ~(__u32)sctp_crc_words(&new, size / 4, ~edit->crc);
+	edit->crc = ~(__u32)crc32c_words((struct crc32c_block *)&new, size / 4, ~edit->crc);
 	edit->at += size;
 	edit->length += size;
 	return 0;
@@ -327,7 +311,10 @@ __noinline int sctp_edit_addresses(struct __sk_buff *skb, const struct pkt *p, c
 		if (result)
 			break;
 	}
-	if (result != 1 || sctp_append(skb, p, &edit, service_id))
+	if (result != 1)
+		return -1;
+	/* What becomes a packet of the other family is not made longer besides. */
+	if (!(entry->special & CT_SPECIAL_FAMILY) && sctp_append(skb, p, &edit, service_id))
 		return -1;
 	if (has_crc && bpf_skb_store_bytes(skb, p->l4_off + 8, &edit.crc, sizeof(edit.crc), BPF_F_RECOMPUTE_CSUM))
 		return -1;
