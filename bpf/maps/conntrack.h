@@ -145,7 +145,7 @@ struct ct_entry {
 	__u8 tcp_wscale; /* shift of the windows this direction offers, 0 when not agreed */
 	__u8 special;	 /* enum ct_special */
 	__u8 ppv2;	 /* enum ct_ppv2 */
-	__u8 ppv2_tick;	 /* with CT_SPECIAL_PPV2: when the header was last repeated, in units of 16 ticks */
+	__u8 ppv2_tick;	 /* with CT_SPECIAL_PPV2: when the header was last repeated, in odd units of 16 ticks */
 };
 
 #define RESOLVE_SHIFT 8
