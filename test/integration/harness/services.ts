@@ -1,12 +1,12 @@
 import type { Daemon } from './daemon.js';
 import type { Addresses, Family, Network } from './network.js';
 
-export const modes = { default: 0, onearm: 1, fullnat: 2 } as const;
+export const modes = { default: 0, onearm: 1, fullnat: 2, dsr: 3, hostonearm: 5 } as const;
 export const selections = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4 } as const;
 
 export type Mode = keyof typeof modes;
 export type Selection = keyof typeof selections;
-export type Protocol = 'tcp' | 'udp' | 'icmp';
+export type Protocol = 'tcp' | 'udp' | 'icmp' | 'sctp';
 
 export interface ServiceOptions {
   readonly vip: string;
@@ -16,26 +16,34 @@ export interface ServiceOptions {
   readonly select?: Selection;
   readonly inactiveTimeOut?: number;
   readonly name?: string;
+  /** More members of `serviceArguments`. */
+  readonly more?: object;
   readonly endpoints: readonly { readonly ip: string; readonly port?: number; readonly weight?: number }[];
 }
 
-/** Body of POST /config/loadbalancer. Service port 2020 to endpoint port 8080 unless said otherwise; ICMP has none. */
+/**
+ * Body of POST /config/loadbalancer. Service port 2020 to endpoint port 8080 unless said otherwise; ICMP has none, and dsr
+ * selects by hash and keeps the port.
+ */
 export function serviceBody(options: ServiceOptions): object {
   const protocol = options.protocol ?? 'tcp';
   const isIcmp = protocol === 'icmp';
+  const isDsr = options.mode === 'dsr';
+  const port = options.port ?? 2020;
   return {
     serviceArguments: {
       externalIP: options.vip,
-      port: isIcmp ? 0 : (options.port ?? 2020),
+      port: isIcmp ? 0 : port,
       protocol,
       mode: modes[options.mode ?? 'default'],
-      sel: selections[options.select ?? 'rr'],
+      sel: selections[options.select ?? (isDsr ? 'hash' : 'rr')],
       ...(options.inactiveTimeOut === undefined ? {} : { inactiveTimeOut: options.inactiveTimeOut }),
       ...(options.name === undefined ? {} : { name: options.name }),
+      ...options.more,
     },
-    endpoints: options.endpoints.map(({ ip, port, weight }) => ({
+    endpoints: options.endpoints.map(({ ip, port: target, weight }) => ({
       endpointIP: ip,
-      targetPort: isIcmp ? 0 : (port ?? 8080),
+      targetPort: isIcmp ? 0 : (target ?? (isDsr ? port : 8080)),
       weight: weight ?? 1,
     })),
   };

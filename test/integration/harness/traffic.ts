@@ -87,6 +87,29 @@ export async function holdTcp(
   return { replies: JSON.parse(text), program };
 }
 
+/** What became of connections that talked all the time. */
+export interface Talks {
+  readonly open: number;
+  readonly ended: number;
+  /** How often the slowest of the open ones was answered. */
+  readonly rounds: number;
+}
+
+/** Connections to an echo server that say something every 200 ms, until `summary` ends them. */
+export async function talkingClient(
+  netns: Namespace,
+  options: { readonly host: string; readonly port: number; readonly count: number; readonly everyMs?: number },
+): Promise<{ summary(): Promise<Talks> }> {
+  const program = node(netns, 'talking-client.mjs', [JSON.stringify(options)]);
+  await program.line(/talking/, 30_000);
+  return {
+    async summary() {
+      await program.stop();
+      return JSON.parse((await program.line(/(\{"open".*\})/))[1] ?? '');
+    },
+  };
+}
+
 export async function udp(netns: Namespace, options: UdpOptions): Promise<Reply[]> {
   const text = await netns.must(process.execPath, [join(programs, 'udp-client.mjs'), JSON.stringify(options)], {
     timeoutMs: 120_000,
