@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
 #include "../include/parse.h"
+#include "../maps/dataplane.h"
 #include "../maps/lb.h"
 
 /*
@@ -19,12 +20,15 @@ static __always_inline bool is_tunnel(__u8 proto)
 	return proto == IPPROTO_IPIP || proto == IPPROTO_IPV6;
 }
 
-/* `icmp_off` is where the error about a tunnel's packet to `endpoint` begins. */
+/* The packet is an ICMP error about a packet of a tunnel to `endpoint`. */
 __noinline int learn_tunnel_mtu(struct __sk_buff *skb, const struct pkt *p, const struct ip_addr *endpoint)
 {
 	struct lb_tunnel_mtu learned = { .seen = now_ticks() };
+	struct lb_tunnel_mtu *known;
+	struct dp_control *control;
+	__u32 least, zero = 0;
 	__u8 icmp[8];
-	__u32 least;
+	bool smaller;
 
 	if (!p || !endpoint || bpf_skb_load_bytes(skb, p->l4_off, icmp, sizeof(icmp)))
 		return 0;
@@ -36,7 +40,13 @@ __noinline int learn_tunnel_mtu(struct __sk_buff *skb, const struct pkt *p, cons
 	learned.mtu = (__u32)icmp[6] << 8 | icmp[7];
 	if (learned.mtu < least)
 		learned.mtu = least;
+	known = bpf_map_lookup_elem(&lb_tunnel_mtu, endpoint);
+	smaller = !known || learned.mtu < known->mtu;
 	bpf_map_update_elem(&lb_tunnel_mtu, endpoint, &learned, BPF_ANY);
+	/* Open flows look their way out up with the next packet, as after a change of routes. */
+	control = bpf_map_lookup_elem(&dp_control, &zero);
+	if (control && smaller)
+		__sync_fetch_and_add(&control->generation, 1);
 	return 0;
 }
 
