@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Lab, type Mode, pause, type Selection, serviceBody, startLab } from './harness/index.js';
+import {
+  type Lab,
+  type Mode,
+  modes,
+  pause,
+  type Selection,
+  selections,
+  serviceBody,
+  startLab,
+} from './harness/index.js';
 
 /** Deterministic, so that a failure can be repeated: SEED=n. */
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -141,9 +150,6 @@ interface LbEntry {
   readonly endpoints: readonly { readonly endpointIP: string; readonly targetPort: number; readonly weight: number }[];
 }
 
-const selectNumbers = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4 };
-const modeNumbers = { default: 0, onearm: 1, fullnat: 2 };
-
 function describeEntry({ serviceArguments: { sel = 0, mode = 0 }, endpoints }: LbEntry): string {
   const list = endpoints.map(({ endpointIP, targetPort, weight }) => `${endpointIP}:${targetPort}*${weight}`);
   return `sel ${sel} mode ${mode} ${list.sort().join(' ')}`;
@@ -151,12 +157,12 @@ function describeEntry({ serviceArguments: { sel = 0, mode = 0 }, endpoints }: L
 
 function describeWanted({ select, mode, endpoints }: Wanted): string {
   const list = endpoints.map(({ ip, port, weight }) => `${ip}:${port}*${weight}`);
-  return `sel ${selectNumbers[select]} mode ${modeNumbers[mode]} ${list.sort().join(' ')}`;
+  return `sel ${selections[select]} mode ${modes[mode]} ${list.sort().join(' ')}`;
 }
 
 function programOf({ select, mode, endpoints }: Wanted): object {
   const reached = endpoints.map(({ ip, port }) => `${ip}:${port}`).sort();
-  return { select: selectNumbers[select], mode: modeNumbers[mode], endpoints: reached };
+  return { select: selections[select], mode: modes[mode], endpoints: reached };
 }
 
 function swap16(value: number): number {
