@@ -45,17 +45,16 @@ interface Fragments {
   held: number;
 }
 
-/** No host has such an address of its own: multicast, broadcast, loopback, unspecified. */
+/**
+ * No host has such an address of its own: multicast, reserved, loopback, unspecified (RFC 1812 5.3.7, RFC 6890), and of
+ * IPv6 the first 2^32 (RFC 4291 2.5.5.1).
+ */
 export function isNobody({ bytes, addresses: at, size }: RawPacket): boolean {
   const first = bytes[at] ?? 0;
-  if (size === 4) {
-    const ones = first === 255 && word(bytes, at) === 0xffff && word(bytes, at + 2) === 0xffff;
-    const zeros = first === 0 && word(bytes, at) === 0 && word(bytes, at + 2) === 0;
-    return ones || zeros || first >> 4 === 14 || first === 127;
-  }
+  if (size === 4) return first === 0 || first === 127 || first >= 224;
   if (first === 255) return true;
-  for (let index = 0; index < 15; index++) if (bytes[at + index] !== 0) return false;
-  return (bytes[at + 15] ?? 0) <= 1;
+  for (let index = 0; index < 12; index++) if (bytes[at + index] !== 0) return false;
+  return true;
 }
 
 const scratch = Buffer.alloc(64);
