@@ -35,7 +35,8 @@ SEC("classifier") int decap(struct __sk_buff *skb)
 	struct iphdr ip;
 
 	if (skb->protocol == bpf_htons(ETH_P_IP)) {
-		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.ihl != 5 || ip.frag_off & bpf_htons(0x3fff))
+		if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)) || ip.ihl != 5 ||
+		    ip.frag_off & bpf_htons(0x3fff))
 			return TC_ACT_OK;
 		return strip(skb, sizeof(ip), ip.protocol);
 	}
