@@ -10,3 +10,4 @@ export * from './programs.js';
 export * from './run.js';
 export * from './services.js';
 export * from './traffic.js';
+export * from './web.js';
