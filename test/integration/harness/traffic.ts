@@ -12,6 +12,8 @@ export interface Reply {
   /** The peer as the server saw it. */
   readonly from?: { readonly address: string; readonly port: number };
   readonly local?: { readonly address: string; readonly port: number };
+  /** That was reached, where servers with many of them tell. */
+  readonly port?: number;
   readonly error?: string;
   readonly ms?: number;
 }
@@ -61,6 +63,11 @@ export async function startEchoServer(
   const server = node(netns, 'echo-server.mjs', [name, String(port), address]);
   await server.line(/listening/);
   return server;
+}
+
+/** TCP and UDP on all these ports; answers have the one that was reached. */
+export async function startManyPorts(netns: Namespace, name: string, first: number, last: number): Promise<void> {
+  await node(netns, 'many-ports.mjs', [name, String(first), String(last)]).line(/listening/);
 }
 
 /** Serves the same `bytes` bytes to every connection; returns their sha256. */
