@@ -350,6 +350,9 @@ static __always_inline struct ct_entry *ct_advance(struct __sk_buff *skb, const 
 	} else if (unlikely(p->key.proto == IPPROTO_SCTP)) {
 		result = ct_sctp_advance(skb, p, entry);
 	} else {
+		/* An echo reply of a local endpoint to a local client has the tuple of the request. */
+		if (unlikely(!p->opens_flow && (entry->flags & (CT_FROM_LOCAL | CT_REPLY)) == CT_FROM_LOCAL))
+			return NULL;
 		/* ICMP's BIDIR has the same number. */
 		if (likely(entry->state == CT_UDP_EST))
 			return entry;

@@ -171,6 +171,9 @@ static __always_inline int write_addresses(void *data, void *end, const struct p
 	return 0;
 }
 
+/* One less in the high byte of the little endian word of next header and hop limit, in one's complement. */
+#define HOP_LESS_V6 0xfeff
+
 #define CHECK_OFF_TCP 16
 #define CHECK_OFF_UDP 6
 #define CHECK_OFF_ICMP 2
@@ -240,13 +243,15 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 			return -1;
 		write_check(check, state, check_off, addresses, ports);
 		/* The sum over the whole packet: what IPv4's header makes up for in itself is not made up for in L4. */
-		if (unlikely(state == CHECKSUM_COMPLETE && p->v4))
-			bpf_csum_update(skb, csum_negate(addresses));
+		if (unlikely(state == CHECKSUM_COMPLETE) && (p->v4 || routed))
+			bpf_csum_update(skb, p->v4 ? csum_negate(addresses) : HOP_LESS_V6);
 		return 0;
 	}
 	if (check_off == CHECK_OFF_UDP)
 		flags = BPF_F_MARK_MANGLED_0;
 	/* Last, because the helpers invalidate the pointers above. */
+	if (!p->v4 && routed)
+		bpf_csum_update(skb, HOP_LESS_V6);
 	if (addresses && csum_replace_addresses(skb, l4_off + check_off, addresses, flags, p->v4))
 		return -1;
 	if (ports && bpf_l4_csum_replace(skb, l4_off + check_off, 0, ports, flags))

@@ -65,20 +65,22 @@ static __always_inline void translate_quoted_l4(struct quoted_l4 *l4, const stru
 }
 
 /* The checksum of a quoted TCP segment lies beyond the eight bytes; when it was quoted it is put right too. */
-static __always_inline void translate_quoted_tcp_check(struct __sk_buff *skb, __u32 l4_off, __u32 icmp_check_off,
+static __always_inline void translate_quoted_tcp_check(struct __sk_buff *skb, const struct pkt *p, __u32 l4_off,
 						       const struct quoted_l4 *old, const struct quoted_l4 *new,
 						       __u16 addresses)
 {
 	__sum16 check, changed;
 	__be32 before, after;
 
-	if (bpf_skb_load_bytes(skb, l4_off + 16, &check, sizeof(check)))
+	/* Behind the packet there may be padding. */
+	if (l4_off + 16 + sizeof(check) > ETH_HLEN + p->l3_len ||
+	    bpf_skb_load_bytes(skb, l4_off + 16, &check, sizeof(check)))
 		return;
 	changed = csum_apply(check, csum_fold((__u32)csum_delta(old, sizeof(*old), new, sizeof(*new)) + addresses));
 	before = check;
 	after = changed;
 	bpf_skb_store_bytes(skb, l4_off + 16, &changed, sizeof(changed), 0);
-	bpf_l4_csum_replace(skb, icmp_check_off, 0, csum_delta(&before, 4, &after, 4), 0);
+	bpf_l4_csum_replace(skb, p->l4_off + 2, 0, csum_delta(&before, 4, &after, 4), 0);
 }
 
 /* Puts a changed part of the quote in place, and the ICMP checksum right. */
@@ -164,7 +166,7 @@ __noinline int icmp4_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	    store_quote(skb, icmp_off + 2, l4_off, &old_l4, &new_l4, sizeof(new_l4)))
 		return VERDICT_DROP;
 	if (key.proto == IPPROTO_TCP)
-		translate_quoted_tcp_check(skb, l4_off, icmp_off + 2, &old_l4, &new_l4, addresses);
+		translate_quoted_tcp_check(skb, p, l4_off, &old_l4, &new_l4, addresses);
 	/* An endpoint that complains itself is the service to its client; a router in between stays who it is. */
 	outer_old[0] = p->key.saddr.w[3];
 	outer_old[1] = p->key.daddr.w[3];
@@ -233,7 +235,7 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	    store_quote(skb, icmp_off + 2, l4_off, &old_l4, &new_l4, sizeof(new_l4)))
 		return VERDICT_DROP;
 	if (key.proto == IPPROTO_TCP)
-		translate_quoted_tcp_check(skb, l4_off, icmp_off + 2, &old_l4, &new_l4, addresses);
+		translate_quoted_tcp_check(skb, p, l4_off, &old_l4, &new_l4, addresses);
 	/* The same place for the outer addresses: the stack is short. */
 	changed[0] = ip_equal(&key.saddr, &p->key.saddr) ? entry->nsaddr : p->key.saddr;
 	changed[1] = entry->ndaddr;
