@@ -145,6 +145,33 @@ describePath('ICMP errors', (bench) => {
       }
     });
 
+    it('a quote that ends in the middle of its headers goes to the kernel, whatever pads the frame', () => {
+      addPlainService(bench(), family, protocol);
+      const { request, requestOut } = conversation(family, protocol);
+      bench().receive(request, client.device);
+      const { ip, transport } = requestOut;
+      const whole = buildIp(ip, transport);
+      for (let length = 0; length < headerSize(family) + 8; length++) {
+        const trailer = whole.slice(length);
+        const packet = { ...errorAbout(requestOut, router, client.address, TOO_BIG[family], length), trailer };
+        expectUntouched(bench().receive(packet, SERVER_SIDE), buildFrame(packet));
+      }
+    });
+
+    it('padding behind the quote stays as it is', () => {
+      addPlainService(bench(), family, protocol);
+      const { request, requestOut } = conversation(family, protocol);
+      bench().receive(request, client.device);
+      const { ip, transport } = requestOut;
+      const whole = buildIp(ip, transport);
+      for (let length = headerSize(family) + 8; length < whole.length; length += 2) {
+        const trailer = whole.slice(length);
+        const packet = { ...errorAbout(requestOut, router, client.address, TOO_BIG[family], length), trailer };
+        const change = { destination: client.address, quoted: { source: clientPeer, destination: vipPeer }, hops: 1 };
+        expectPacket(bench().receive(packet, SERVER_SIDE), translateError(packet, change));
+      }
+    });
+
     it('one with a spent TTL goes no further, and nobody is told', () => {
       addPlainService(bench(), family, protocol);
       const talk = conversation(family, protocol);

@@ -2,7 +2,8 @@
 import { VERDICT } from '../harness.js';
 import type { Packet } from '../reference/packet.js';
 import { InvalidPacket, parseFrame } from '../reference/parse.js';
-import { checksumOffset, fold, Kind, Part, RawPacket, setWord, sumOf, word } from '../reference/raw.js';
+import { adjust, checksumOffset, fold, Kind, Part, RawPacket, setWord, sumOf, word } from '../reference/raw.js';
+import { crossRaw } from '../reference/raw-family.js';
 import {
   copyRaw,
   encapsulateRaw,
@@ -11,9 +12,23 @@ import {
   translateErrorRaw,
   translateRaw,
 } from '../reference/raw-translate.js';
-import { type Direction, type EndpointModel, isNobody, type Model, type ServiceModel, tupleKey } from './model.js';
+import { CHUNK } from '../reference/sctp.js';
+import {
+  type Direction,
+  type EndpointModel,
+  isDirect,
+  isNobody,
+  type Model,
+  type ServiceModel,
+  tupleKey,
+  type Way,
+} from './model.js';
+import { ProxyJudge } from './proxy-judge.js';
 
+const SCTP = 132;
 const NO_HOP_TAKEN = 0;
+/** Of what the client sends behind its SYN (segments.ts). */
+const FIRST_SEQUENCE = 1001;
 
 export class Judge {
   /** Drops that must be found in the counters. */
@@ -22,10 +37,13 @@ export class Judge {
   touched = 0;
   /** A flow may be there that nobody has seen: the world has to be made anew. */
   stale = false;
+  /** The flows' handshakes are through. */
+  established = false;
   private readonly packet = new RawPacket();
   private readonly outgoing = new RawPacket();
   private readonly quote = new RawQuote();
   private readonly expected = new Uint8Array(8192);
+  private readonly proxy = new ProxyJudge();
 
   constructor(private readonly model: Model) {}
 
@@ -67,13 +85,14 @@ export class Judge {
     if (known) {
       // The endpoint may begin to talk to that client directly, when the flow is over.
       model.close(key);
-      return known.reply && packet.tcpFlags & 2 ? undefined : 'a packet of a flow passed';
+      const over = known.service.way === 'associate' || (known.reply && packet.tcpFlags & 2);
+      return over ? undefined : 'a packet of a flow passed';
     }
     const extended = packet.six && packet.transport !== 54;
     const service = extended ? undefined : model.serviceOf(packet);
     if (!service || isNobody(packet)) return undefined;
     if (service.allows?.(packet) === false) return 'a client that is not allowed came through';
-    return packet.opens || service.way !== 'translate' ? 'a packet to a service passed' : undefined;
+    return packet.opens || isDirect(service.way) ? 'a packet to a service passed' : undefined;
   }
 
   private judgeDrop(): string | undefined {
@@ -95,13 +114,15 @@ export class Judge {
     model.remember(packet, true);
     if (packet.kind === Kind.error)
       return packet.ttl <= 1 || this.aboutUs() ? undefined : 'an error about others was dropped';
+    if (packet.protocol === SCTP) return undefined;
     const direction = model.flows.get(model.keyOf(packet));
+    if (direction && !isStrict(direction.service.way)) return undefined;
     if (direction) {
       // A client may have any address, also one that no route leads to.
       return direction.reply || packet.ttl <= 1 ? undefined : 'a packet of a flow was dropped';
     }
     const service = model.serviceOf(packet);
-    if (service && isNobody(packet)) return undefined;
+    if (service && (isNobody(packet) || !isStrict(service.way))) return undefined;
     return service?.allows?.(packet) === false ? undefined : 'dropped without a reason';
   }
 
@@ -116,7 +137,8 @@ export class Judge {
       return undefined;
     }
     if (packet.part === Part.later) return 'a later part that went another way than its flow';
-    const fault = this.judgeOpening(key, known, output, length, verdict);
+    const opened = this.judgeOpening(key, known, output, length, verdict);
+    const fault = opened !== undefined && this.isPath(output, length) ? undefined : opened;
     if (fault === undefined) model.remember(packet, true);
     return fault;
   }
@@ -134,9 +156,9 @@ export class Judge {
     if (!service) return 'neither of a flow nor to a service';
     if (isNobody(packet)) return 'from an address nobody can have';
     if (service.allows?.(packet) === false) return 'a client that is not allowed';
-    if (service.way === 'translate' && !packet.opens) return 'a flow out of its middle';
+    if (!isDirect(service.way) && !packet.opens) return 'a flow out of its middle';
     if (known && !packet.opens) return 'a flow went another way';
-    if (known && service.way !== 'translate') return 'DSR changed its mind';
+    if (known && isDirect(service.way)) return 'DSR changed its mind';
     for (const endpoint of service.endpoints) {
       const ports = this.portsSeen(service, endpoint, output, length);
       if (!ports) continue;
@@ -149,10 +171,41 @@ export class Judge {
     return 'went to nobody of the service';
   }
 
+  /**
+   * Another path of an SCTP association: who knows its verification tag may send from any of his addresses, and to any
+   * of his peer's. Which these may be has tests of its own; here, that all is between one service and its endpoints.
+   */
+  private isPath(output: Uint8Array, length: number): boolean {
+    const { packet, model, outgoing, expected } = this;
+    outgoing.read(output, length);
+    if (packet.protocol !== SCTP || outgoing.protocol !== SCTP || outgoing.size !== packet.size) return false;
+    if (!model.services.some((service) => this.isPathOf(service))) return false;
+    const { addresses: at, size, sport, dport } = outgoing;
+    const source = output.slice(at, at + size);
+    const destination = output.slice(at + size, at + 2 * size);
+    const hops = outgoing.ttl === packet.ttl ? NO_HOP_TAKEN : 1;
+    const total = translateRaw(packet, { source, destination, sport, dport }, hops, expected);
+    expected.set(output.subarray(0, 12), 0);
+    return this.matches(output, length, total, 0);
+  }
+
+  private isPathOf({ vip, protocol, first, endpoints }: ServiceModel): boolean {
+    const { packet, outgoing } = this;
+    const { bytes, addresses: at, size } = outgoing;
+    if (protocol !== SCTP || vip.length !== size) return false;
+    return endpoints.some(({ address, port }) => {
+      const there = packet.dport === first && outgoing.dport === port && sameBytes(bytes, at + size, address, 0, size);
+      const back = packet.sport === port && outgoing.sport === first && sameBytes(bytes, at, vip, 0, size);
+      // Whoever sends to the address of a service does not reach another one's endpoint.
+      const asked = this.model.serviceOf(packet)?.vip ?? vip;
+      return (there && sameBytes(asked, 0, vip, 0, size)) || back;
+    });
+  }
+
   /** Ports the endpoint sees, when they are such as it may see. */
   private portsSeen(service: ServiceModel, endpoint: EndpointModel, output: Uint8Array, length: number) {
     const { packet, outgoing } = this;
-    if (service.way !== 'translate') return { sport: packet.sport, dport: packet.dport };
+    if (isDirect(service.way)) return { sport: packet.sport, dport: packet.dport };
     outgoing.read(output, length);
     if (outgoing.kind !== Kind.flow) return undefined;
     const { sport, dport, size } = outgoing;
@@ -179,8 +232,13 @@ export class Judge {
       const size = encapsulateRaw(packet, { ...tunnelOf(endpoint), macs: endpoint.macs }, word(output, 18), expected);
       return verdict === VERDICT.redirect && this.matches(output, length, size, endpoint.self.length === 16 ? 40 : 20);
     }
+    if (way === 'proxy') return this.proxy.isSent(packet, direction, output, length, verdict);
     const hops = verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN;
-    const size = translateRaw(packet, direction, hops, expected);
+    const size =
+      way === 'cross'
+        ? crossRaw(packet, direction, hops, word(output, 18), expected)
+        : translateRaw(packet, direction, hops, expected);
+    if (size === 0) return false;
     // Clients may be anywhere: their MAC addresses are the routing table's business.
     if (direction.reply) expected.set(output.subarray(0, 12), 0);
     else if (verdict !== VERDICT.redirect) return false;
@@ -207,12 +265,53 @@ export class Judge {
     const { packet, expected } = this;
     const answer = this.answerOf();
     if (!answer) return 'an error about nothing of ours';
-    if (answer.service.way !== 'translate')
+    if (answer.service.way === 'cross') return this.judgeCrossedError(answer, output, length);
+    if (isDirect(answer.service.way))
       return this.isSent(answer, output, length, verdict) ? undefined : 'an error that did not go to the endpoint';
     const hops = verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN;
+    if (answer.service.way === 'proxy') this.moveQuoteBack(answer, output);
     const size = translateErrorRaw(packet, this.quote, answer, hops, expected);
     expected.set(output.subarray(0, 12), 0);
     return this.matches(output, length, size, 0) ? undefined : 'an error not translated as it should be';
+  }
+
+  /**
+   * The client's sequence numbers are less by the header's length, but for what came before the header: its SYN. The
+   * packet is changed as if it had come so.
+   */
+  private moveQuoteBack(answer: Direction, output: Uint8Array): void {
+    const { packet, quote } = this;
+    const { bytes, end } = packet;
+    const at = quote.transport + 4;
+    const ahead = ((word(bytes, at) << 16) | word(bytes, at + 2)) - FIRST_SEQUENCE;
+    const size = packet.six ? 52 : 28;
+    const seen = ((word(output, at) << 16) | word(output, at + 2)) - FIRST_SEQUENCE;
+    // When the endpoint has acknowledged the header, its number space is another one for good.
+    const settled = this.established && ((ahead - size) | 0) === (seen | 0);
+    if (!answer.reply || ((ahead | 0) <= 0 && !settled)) return;
+    const moved = FIRST_SEQUENCE + (settled ? ahead - size : Math.max(0, (ahead >>> 0) - size));
+    const [before, check] = [sumOf(bytes, at, at + 4), quote.transport + 16];
+    setWord(bytes, at, (moved >>> 16) & 0xffff);
+    setWord(bytes, at + 2, moved & 0xffff);
+    const after = sumOf(bytes, at, at + 4);
+    // The quoted checksum covers the number, and that of the error both.
+    if (check + 2 <= end) {
+      setWord(bytes, check, adjust(word(bytes, check), before, after));
+      return;
+    }
+    const icmp = packet.transport + 2;
+    setWord(bytes, icmp, adjust(word(bytes, icmp), before, after));
+  }
+
+  /** Its kind and its quote are judged by tests of their own; here, that it goes from whom it may to whom it is for. */
+  private judgeCrossedError(answer: Direction, output: Uint8Array, length: number): string | undefined {
+    const { outgoing } = this;
+    outgoing.read(output, length);
+    const { addresses: at, size, kind } = outgoing;
+    const { source, destination } = answer;
+    if (kind !== Kind.error || size !== destination.length) return 'an error that became no error of the other family';
+    const right = sameBytes(output, at + size, destination, 0, size) && sameBytes(output, at, source, 0, size);
+    return right ? undefined : 'an error of somebody else, or for somebody else';
   }
 
   /** Equal byte by byte; a checksum that was wrong may be wrong as 0 or as 0xffff, which are the same sum. */
@@ -270,6 +369,7 @@ export class Judge {
     if (typeof answer === 'string') return packet.protocol === 6 && answer === parsed(bytes.slice(0, packet.length));
     const { transport } = answer;
     if (transport.kind === 'error') return sameBytes(transport.quote, 0, bytes, 14, transport.quote.length);
+    if (transport.kind === 'sctp') return transport.chunks[0]?.type === CHUNK.abort;
     return transport.kind === 'tcp' && transport.flags === 0x14;
   }
 }
@@ -282,6 +382,11 @@ function parsed(frame: Uint8Array): Packet | string {
     if (error instanceof InvalidPacket) return error.message;
     throw error;
   }
+}
+
+/** Packets of these ways are always carried; others are refused where they cannot be carried without harm. */
+function isStrict(way: Way): boolean {
+  return way === 'translate' || isDirect(way);
 }
 
 function tunnelOf(endpoint: EndpointModel) {

@@ -1,5 +1,6 @@
 /** What the balancer may do with a packet, by the services there are and the flows it has been seen to open. */
 import { Kind, Part, type RawPacket, word } from '../reference/raw.js';
+import { otherProtocol } from '../reference/raw-family.js';
 import { type RawChange, sameBytes } from '../reference/raw-translate.js';
 
 export interface EndpointModel {
@@ -15,7 +16,12 @@ export interface EndpointModel {
   readonly macs: Uint8Array;
 }
 
-export type Way = 'translate' | 'hand over' | 'tunnel';
+/** How packets of a service reach its endpoints. All but the DSR ones have a way back. */
+export type Way = 'translate' | 'cross' | 'associate' | 'proxy' | 'hand over' | 'tunnel';
+
+export function isDirect(way: Way): boolean {
+  return way === 'hand over' || way === 'tunnel';
+}
 
 export interface ServiceModel {
   readonly vip: Uint8Array;
@@ -150,12 +156,15 @@ export class Model {
     const client = bytes.slice(addresses, addresses + size);
     const key = this.keyOf(packet);
     const { source: own } = endpoint;
-    const hairpin = sameBytes(client, 0, endpoint.address, 0, size);
-    const translated = service.way === 'translate';
+    const hairpin = client.length === endpoint.address.length && sameBytes(client, 0, endpoint.address, 0, size);
+    const translated = !isDirect(service.way);
     const source = translated ? (hairpin ? service.vip : (own ?? client)) : endpoint.self;
     const forward: RawChange = { source, destination: endpoint.address, ...ports, macs: endpoint.macs };
     const both = Buffer.concat([endpoint.address, source]);
-    const otherKey = translated ? tupleKey(both, 0, size, ports.dport, ports.sport, protocol) : undefined;
+    const behind = service.way === 'cross' ? otherProtocol(protocol) : protocol;
+    const otherKey = translated
+      ? tupleKey(both, 0, endpoint.address.length, ports.dport, ports.sport, behind)
+      : undefined;
     if (otherKey !== undefined) {
       const owner = this.flows.get(otherKey);
       if (owner && owner.otherKey !== key) return undefined;

@@ -1,5 +1,6 @@
 /** The modes that mutations are tried in: what services there are in each. */
-import { LbEndpointFlags } from '../../../plugins/lb/layout.gen.js';
+import { LbEndpointFlags, LbServiceFlags } from '../../../plugins/lb/layout.gen.js';
+import { PROTOCOL } from '../reference/packet.js';
 import type { RawPacket } from '../reference/raw.js';
 import {
   type EndpointSpec,
@@ -16,10 +17,14 @@ import type { Way } from './model.js';
 
 const { LB_EP_TUNNEL, LB_EP_PORT_SHIFT } = LbEndpointFlags;
 
+export type MutatedProtocol = Protocol | 'sctp';
+
+const ALL = ['tcp', 'udp', 'icmp'] as const;
+const WITH_PORTS = ['tcp', 'udp'] as const;
+
 export interface Mode {
   readonly name: string;
-  /** Whether ICMP services can be of this mode. */
-  readonly icmp: boolean;
+  readonly protocols: readonly MutatedProtocol[];
   readonly way: Way;
   readonly main: (family: Family) => Omit<Partial<ServiceSpec>, 'endpoints'> & {
     readonly endpoint: Partial<EndpointSpec>;
@@ -44,34 +49,34 @@ function isNearClient({ bytes, addresses, size }: RawPacket): boolean {
 }
 
 export const MODES: readonly Mode[] = [
-  { name: 'default', icmp: true, way: 'translate', main: () => ({ endpoint: {} }) },
+  { name: 'default', protocols: ALL, way: 'translate', main: () => ({ endpoint: {} }) },
   {
     name: 'onearm',
-    icmp: true,
+    protocols: ALL,
     way: 'translate',
     main: (family) => ({ mode: MODE.onearm, endpoint: { source: scene(family).self } }),
   },
   {
     name: 'fullnat',
-    icmp: true,
+    protocols: ALL,
     way: 'translate',
     main: (family) => ({ mode: MODE.fullnat, endpoint: { source: scene(family).vip } }),
   },
   {
     name: 'L2-DSR',
-    icmp: true,
+    protocols: ALL,
     way: 'hand over',
     main: () => ({ mode: MODE.dsr, select: SELECT.hash, endpoint: { port: SERVICE_PORT } }),
   },
   {
     name: 'L3-DSR',
-    icmp: true,
+    protocols: ALL,
     way: 'tunnel',
     main: () => ({ mode: MODE.dsr, select: SELECT.hash, endpoint: { port: SERVICE_PORT, flags: LB_EP_TUNNEL } }),
   },
   {
     name: 'L3-DSR, other family',
-    icmp: true,
+    protocols: ALL,
     way: 'tunnel',
     main: (family) => ({
       mode: MODE.dsr,
@@ -82,13 +87,13 @@ export const MODES: readonly Mode[] = [
   },
   {
     name: 'range, shifted',
-    icmp: false,
+    protocols: WITH_PORTS,
     way: 'translate',
     main: () => ({ port: 2016, portMax: 2047, endpoint: { port: 8016, ports: 32, flags: LB_EP_PORT_SHIFT } }),
   },
   {
     name: 'range to a span',
-    icmp: false,
+    protocols: WITH_PORTS,
     way: 'translate',
     main: (family) => ({
       port: 2016,
@@ -99,27 +104,60 @@ export const MODES: readonly Mode[] = [
   },
   {
     name: 'allowed sources',
-    icmp: true,
+    protocols: ALL,
     way: 'translate',
     main: (family) => ({ sources: [SOURCES[family]], endpoint: {} }),
     allows: isNearClient,
   },
-  { name: 'fragments', icmp: true, way: 'translate', fragments: true, main: () => ({ endpoint: {} }) },
+  {
+    name: 'other family',
+    protocols: ALL,
+    way: 'cross',
+    main: (family) => ({ endpoint: { source: scene(other(family)).self }, behind: other(family) }),
+  },
+  { name: 'SCTP', protocols: ['sctp'], way: 'associate', main: () => ({ endpoint: {} }) },
+  {
+    name: 'SCTP, onearm',
+    protocols: ['sctp'],
+    way: 'associate',
+    main: (family) => ({ mode: MODE.onearm, endpoint: { source: scene(family).self } }),
+  },
+  {
+    name: 'PROXY header',
+    protocols: ['tcp'],
+    way: 'proxy',
+    main: () => ({ flags: LbServiceFlags.LB_SERVICE_PPV2, endpoint: {} }),
+  },
+  {
+    name: 'PROXY header, onearm',
+    protocols: ['tcp'],
+    way: 'proxy',
+    main: (family) => ({
+      mode: MODE.onearm,
+      flags: LbServiceFlags.LB_SERVICE_PPV2,
+      endpoint: { source: scene(family).self },
+    }),
+  },
+  { name: 'fragments', protocols: ALL, way: 'translate', fragments: true, main: () => ({ endpoint: {} }) },
   {
     name: 'fragments, onearm',
-    icmp: true,
+    protocols: ALL,
     way: 'translate',
     fragments: true,
     main: (family) => ({ mode: MODE.onearm, endpoint: { source: scene(family).self } }),
   },
   {
     name: 'fragments, L3-DSR',
-    icmp: true,
+    protocols: ALL,
     way: 'tunnel',
     fragments: true,
     main: () => ({ mode: MODE.dsr, select: SELECT.hash, endpoint: { port: SERVICE_PORT, flags: LB_EP_TUNNEL } }),
   },
 ];
+
+function numberOf(family: Family, protocol: MutatedProtocol): number {
+  return protocol === 'sctp' ? PROTOCOL.sctp : protocolNumber(family, protocol);
+}
 
 export interface PlannedService {
   readonly spec: ServiceSpec;
@@ -132,11 +170,11 @@ export interface PlannedService {
  * The service of the mode with two endpoints, and neighbours that differ from it in a bit: another address, another
  * port, another protocol, and one that nobody answers for.
  */
-export function planServices(mode: Mode, family: Family, protocol: Protocol): PlannedService[] {
+export function planServices(mode: Mode, family: Family, protocol: MutatedProtocol): PlannedService[] {
   const { vip, self } = scene(family);
   const { endpoint, behind = family, ...fields } = mode.main(family);
   const towards = scene(behind);
-  const number = protocolNumber(family, protocol);
+  const number = numberOf(family, protocol);
   const port = protocol === 'icmp' ? 0 : SERVICE_PORT;
   const nearby = family === 4 ? '20.20.20.3' : '2001:db8:20::3';
   const endpoints = [0, 1].map((index) => ({
@@ -146,17 +184,17 @@ export function planServices(mode: Mode, family: Family, protocol: Protocol): Pl
   }));
   const plain = (index: number, own = {}) => [{ address: scene(family).endpoint(index).address, self, ...own }];
   const base = { address: vip, port, protocol: number };
-  const translated = { way: 'translate', behind: family } as const;
+  const translated = { way: protocol === 'sctp' ? 'associate' : 'translate', behind: family } as const;
   const services: PlannedService[] = [
     { spec: { ...base, ...fields, endpoints }, way: mode.way, behind, allows: mode.allows },
     { spec: { ...base, address: nearby, mode: MODE.onearm, endpoints: plain(4, { source: self }) }, ...translated },
   ];
   if (protocol === 'icmp') return services;
   const elsewhere = fields.portMax === undefined ? SERVICE_PORT ^ 1 : SERVICE_PORT ^ 64;
-  const swapped = protocolNumber(family, protocol === 'tcp' ? 'udp' : 'tcp');
+  const swapped = numberOf(family, protocol === 'tcp' ? 'udp' : 'tcp');
   services.push(
     { spec: { ...base, port: elsewhere, endpoints: plain(5) }, ...translated },
-    { spec: { ...base, protocol: swapped, endpoints: plain(6) }, ...translated },
+    { spec: { ...base, protocol: swapped, endpoints: plain(6) }, way: 'translate', behind: family },
     { spec: { ...base, address: nearby, port: SERVICE_PORT ^ 2, endpoints: [] }, ...translated },
   );
   return services;

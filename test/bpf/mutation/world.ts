@@ -5,30 +5,27 @@ import { addressOf, bpf } from '../../../core/dataplane/sys/libc.js';
 import { LbEndpointFlags } from '../../../plugins/lb/layout.gen.js';
 import { CLIENT_SIDE, type Device, SERVER_SIDE } from '../network.js';
 import { ipBytes, ipText, macBytes } from '../reference/address.js';
-import { buildFrame, buildIp } from '../reference/build.js';
+import { buildFrame } from '../reference/build.js';
 import { fragment } from '../reference/fragment.js';
-import { ipHeader, joinBytes, type Packet, TCP, type Transport, text } from '../reference/packet.js';
-import { parseFrame } from '../reference/parse.js';
+import { joinBytes, type Packet, type Transport } from '../reference/packet.js';
 import { RawPacket } from '../reference/raw.js';
-import {
-  answer,
-  type Bench,
-  ENDPOINT_PORT,
-  type Family,
-  host,
-  opening,
-  type Protocol,
-  packetFrom,
-} from '../scenario.js';
+import { type Bench, ENDPOINT_PORT, type Family, type Host, host, packetFrom, type ServiceSpec } from '../scenario.js';
 import { FastRun } from './fast-run.js';
 import { Judge } from './judge.js';
 import { type EndpointModel, Model, type ServiceModel } from './model.js';
-import { type Mode, type PlannedService, planServices } from './modes.js';
+import { type Mode, type MutatedProtocol, type PlannedService, planServices } from './modes.js';
 import { type Dice, mutate } from './mutate.js';
+import { errorAbout, type Ports, segmentsOfClient, segmentsOfEndpoint, serverAt } from './segments.js';
 
 interface Sample {
   readonly frame: Uint8Array;
   readonly device: Device;
+}
+
+interface Opening extends Sample {
+  readonly client: Host;
+  readonly service: ServiceSpec;
+  readonly ports: Ports;
 }
 
 const DROPS = Object.entries(DpCounter).filter(([name]) => name.startsWith('DROP_') || name === 'EVENT_FRAGMENT_HELD');
@@ -41,14 +38,17 @@ export class World {
   private readonly fast: FastRun;
   private readonly services: readonly PlannedService[];
   private readonly serviceIds: readonly number[];
-  private readonly openings: Sample[] = [];
+  private readonly openings: Opening[] = [];
+  /** What follows the first packets until the flows are established. */
+  private readonly handshakes: Sample[] = [];
   private readonly samples: Sample[] = [];
+  private established = false;
 
   constructor(
     private readonly bench: Bench,
     readonly mode: Mode,
     private readonly family: Family,
-    protocol: Protocol,
+    protocol: MutatedProtocol,
   ) {
     bench.reset();
     this.services = planServices(mode, family, protocol);
@@ -59,19 +59,24 @@ export class World {
     this.fast = new FastRun(bench.path.programFd('tc_ingress'));
     this.makeOpenings();
     this.refresh();
-    this.makeSamples();
-    this.refresh();
+    for (const sample of this.openings) this.addSamples(sample);
   }
 
-  /** Nothing but the first flows, as at the beginning. Throws when one of their packets is not right. */
-  refresh(): void {
+  /**
+   * Nothing but the first flows, as at the beginning; `established` or just opened. Throws when one of their packets is
+   * not right.
+   */
+  refresh(established = this.established): void {
+    this.established = established;
+    this.judge.established = established;
     const { maps } = this.bench.path;
-    for (const map of [maps.flows, maps.pending, maps.fragments, maps.heldFragments]) clearTable(map.fd);
+    for (const map of [maps.flows, maps.pending, maps.fragments, maps.heldFragments, maps.associations, maps.offers])
+      clearTable(map.fd);
     maps.halfOpen.zero(0);
     for (const id of this.serviceIds) maps.serviceStates.change(id, { cursor: 0 });
     this.model.forget();
     this.judge.stale = false;
-    for (const sample of this.openings) {
+    for (const sample of established ? [...this.openings, ...this.handshakes] : this.openings) {
       const fault = this.run(sample.frame, sample.frame.length, sample.device);
       if (fault) throw new Error(`${this.mode.name}: a packet without damage: ${fault}`);
     }
@@ -128,99 +133,66 @@ export class World {
     return addresses.map(ipBytes);
   }
 
+  /** The first packet of each client's flow to each service. */
   private makeOpenings(): void {
     const clients = [10, 11].map((number) => host(CLIENT_SIDE, this.family, number));
     for (const { spec } of this.services) {
       if (spec.endpoints.length === 0) continue;
-      const protocol = ({ 6: 'tcp', 17: 'udp' } as const)[spec.protocol] ?? 'icmp';
+      const port = spec.portMax === undefined ? (spec.port ?? 0) : (spec.port ?? 0) + 4;
       clients.forEach((client, index) => {
-        const transport = opening(protocol, CLIENT_PORTS[index] ?? 0, this.portOf(spec));
-        this.openings.push({ frame: buildFrame(packetFrom(client, spec.address, transport)), device: CLIENT_SIDE });
+        const ports = { own: CLIENT_PORTS[index] ?? 0, peer: port, salt: this.openings.length + 1 };
+        const [first] = segmentsOfClient(protocolOf(spec.protocol), ports).all;
+        const frame = buildFrame(packetFrom(client, spec.address, first as Transport));
+        this.openings.push({ frame, device: CLIENT_SIDE, client, service: spec, ports });
       });
     }
   }
 
-  private portOf(spec: PlannedService['spec']): number {
-    return spec.portMax === undefined ? (spec.port ?? 0) : (spec.port ?? 0) + 4;
-  }
-
   /** What each flow's packets look like, in both directions; found by the flows that the openings have made. */
-  private makeSamples(): void {
-    for (const sample of this.openings) this.addSamples(parseFrame(sample.frame));
-  }
-
-  private addSamples(request: Packet): void {
-    const { transport, ip } = request;
-    const bytes = this.samplesOf(request);
-    const direction = this.model.flows.get(this.model.keyOf(readRaw(buildFrame(request))));
-    if (!direction) throw new Error(`no flow of ${ip.source} to ${ip.destination}`);
-    this.push(bytes, CLIENT_SIDE);
-    const seen = { source: ipText(direction.source), destination: ipText(direction.destination) };
-    const protocol = transport.kind === 'echo' ? 'icmp' : (transport.kind as Protocol);
+  private addSamples({ frame, client, service, ports }: Opening): void {
+    const direction = this.model.flows.get(this.model.keyOf(readRaw(frame)));
+    if (!direction) throw new Error(`no flow of ${client.address} to ${service.address}`);
+    const protocol = protocolOf(service.protocol);
+    const asked = segmentsOfClient(protocol, ports);
+    const requests = this.push(
+      asked.all.map((segment) => packetFrom(client, service.address, segment)),
+      CLIENT_SIDE,
+    );
+    const answered = segmentsOfEndpoint(protocol, { own: direction.dport, peer: direction.sport, salt: ports.salt });
     if (direction.otherKey === undefined) {
-      this.push([this.errorAbout(ip.destination, ip.source, protocol, request, true)], CLIENT_SIDE);
+      const past = segmentsOfEndpoint(protocol, { own: ports.peer, peer: ports.own }).all[0] as Transport;
+      const router = host(CLIENT_SIDE, this.family, 30);
+      this.push([errorAbout(service.address, client.address, past, router)], CLIENT_SIDE);
+      this.handshakes.push(...requests.slice(1, asked.handshake));
       return;
     }
-    const server = { ...host(SERVER_SIDE, this.family, 11), address: seen.destination };
-    const replies = this.replySegments(protocol, direction.dport, direction.sport).map((segment) =>
-      packetFrom(server, seen.source, segment),
+    const server = serverAt(ipText(direction.destination));
+    const seen = ipText(direction.source);
+    const replies = this.push(
+      answered.all.map((segment) => packetFrom(server, seen, segment)),
+      SERVER_SIDE,
     );
-    this.push(replies, SERVER_SIDE);
-    this.push([this.errorAbout(seen.source, seen.destination, protocol, request, false, direction)], SERVER_SIDE);
-  }
-
-  private replySegments(protocol: Protocol, port: number, peer: number): Transport[] {
-    if (protocol !== 'tcp') return [withPayload(answer(protocol, port, peer))];
-    return [
-      answer('tcp', port, peer),
-      answer('tcp', port, peer, { flags: TCP.ack, sequence: 500_001, acknowledgment: 1001, payload: PAYLOAD }),
-    ];
-  }
-
-  private samplesOf(request: Packet): Packet[] {
-    const { transport } = request;
-    if (transport.kind !== 'tcp') return [{ ...request, transport: withPayload(transport) }];
-    const next = { flags: TCP.ack, sequence: 1001, acknowledgment: 500_001 };
-    return [
-      request,
-      { ...request, transport: { ...transport, ...next } },
-      { ...request, transport: { ...transport, ...next, payload: PAYLOAD } },
-    ];
-  }
-
-  /** An ICMP error about a packet from `source` to `destination`: what the endpoint got, or what it sent past us. */
-  private errorAbout(
-    source: string,
-    destination: string,
-    protocol: Protocol,
-    request: Packet,
-    direct: boolean,
-    ports?: { readonly sport: number; readonly dport: number },
-  ): Packet {
-    const { transport } = request;
-    const own = transport.kind === 'tcp' || transport.kind === 'udp' ? transport : undefined;
-    const client = own?.sourcePort ?? (transport.kind === 'echo' ? transport.identifier : 0);
-    const quoted = direct
-      ? answer(protocol, own?.destinationPort ?? 0, client)
-      : opening(protocol, ports?.sport ?? 0, ports?.dport ?? 0);
-    const quote = buildIp(ipHeader({ source, destination }), quoted);
-    const kind = this.family === 4 ? { type: 3, code: 4, rest: 1400 } : { type: 2, code: 0, rest: 1400 };
-    const router = host(direct ? CLIENT_SIDE : SERVER_SIDE, this.family, 30);
-    return packetFrom(router, source, { kind: 'error', ...kind, quote });
-  }
-
-  private push(packets: readonly Packet[], device: Device): void {
-    for (const packet of packets) {
-      const parts = this.mode.fragments && packet.transport.kind !== 'error' ? fragment(packet, 40, 1) : [];
-      for (const one of [packet, ...parts]) this.samples.push({ frame: buildFrame(one), device });
+    const sent = segmentsOfClient(protocol, { own: direction.sport, peer: direction.dport }).all[0] as Transport;
+    this.push([errorAbout(seen, server.address, sent, server)], SERVER_SIDE);
+    for (let turn = 0; turn < Math.max(asked.handshake, answered.handshake + 1); turn++) {
+      if (turn > 0) this.handshakes.push(...requests.slice(turn, Math.min(turn + 1, asked.handshake)));
+      this.handshakes.push(...replies.slice(turn, Math.min(turn + 1, answered.handshake)));
     }
+  }
+
+  /** The whole packets; parts of them are samples too where the mode is about those. */
+  private push(packets: readonly Packet[], device: Device): Sample[] {
+    return packets.map((packet) => {
+      const parts = this.mode.fragments && packet.transport.kind !== 'error' ? fragment(packet, 40, 1) : [];
+      const [whole, ...rest] = [packet, ...parts].map((one) => ({ frame: buildFrame(one), device }));
+      this.samples.push(whole as Sample, ...rest);
+      return whole as Sample;
+    });
   }
 }
 
-const PAYLOAD = text('GET / HTTP/1.1\r\nHost: service\r\nAccept: */*\r\n\r\n');
-
-function withPayload(transport: Transport): Transport {
-  return transport.kind === 'udp' || transport.kind === 'echo' ? { ...transport, payload: PAYLOAD } : transport;
+function protocolOf(number: number): MutatedProtocol {
+  return ({ 6: 'tcp', 17: 'udp', 132: 'sctp' } as const)[number] ?? 'icmp';
 }
 
 function readRaw(frame: Uint8Array): RawPacket {

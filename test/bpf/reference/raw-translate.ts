@@ -1,5 +1,7 @@
 /** What a packet becomes, written over its bytes (raw.ts). Wrong checksums stay as wrong as they were. */
+
 import { adjust, checksumOffset, fold, Kind, Part, type RawPacket, setWord, sumOf, word } from './raw.js';
+import { crc32c } from './sctp.js';
 
 /** One direction of a flow: what its packets get. Addresses in network order, 4 or 16 bytes. */
 export interface RawChange {
@@ -11,7 +13,7 @@ export interface RawChange {
   readonly macs?: Uint8Array | undefined;
 }
 
-function copy(bytes: Uint8Array, to: Uint8Array, at: number): void {
+export function copy(bytes: Uint8Array, to: Uint8Array, at: number): void {
   for (let index = 0; index < bytes.length; index++) to[at + index] = bytes[index] ?? 0;
 }
 
@@ -57,14 +59,40 @@ export function translateRaw(packet: RawPacket, change: RawChange, hops: number,
   setWord(out, ports, change.sport);
   if (!echo) setWord(out, ports + 2, change.dport);
   const newPorts = sumOf(out, ports, portsEnd);
+  if (protocol === 132) {
+    recheck(packet, out);
+    return length;
+  }
   const at = transport + checksumOffset(protocol);
   const pseudo = protocol !== 1;
   adjustAt(out, at, protocol, (pseudo ? oldAddresses : 0) + oldPorts, (pseudo ? newAddresses : 0) + newPorts);
   return length;
 }
 
+/**
+ * SCTP's CRC32c covers ports, but not addresses. It is linear: an error in it stays the same bits (RFC 9260 6.8 wants
+ * such packets discarded by who checks them).
+ */
+function recheck(packet: RawPacket, out: Uint8Array): void {
+  const { transport, end } = packet;
+  const at = transport + 8;
+  const error = crcOf(packet.bytes, transport, end) ^ crcAt(packet.bytes, at);
+  new DataView(out.buffer, out.byteOffset).setUint32(at, crcOf(out, transport, end) ^ error, true);
+}
+
+function crcAt(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
+}
+
+/** The CRC with its own field taken for zero. */
+function crcOf(bytes: Uint8Array, from: number, to: number): number {
+  const zeroed = bytes.slice(from, to);
+  zeroed.fill(0, 8, 12);
+  return crc32c(zeroed);
+}
+
 /** A checksum after that; UDP's zero says that there is none. */
-function adjustAt(out: Uint8Array, at: number, protocol: number, old: number, fresh: number): void {
+export function adjustAt(out: Uint8Array, at: number, protocol: number, old: number, fresh: number): void {
   const check = word(out, at);
   if (protocol === 17 && check === 0) return;
   const adjusted = adjust(check, fold(old), fold(fresh));
@@ -83,11 +111,12 @@ export class RawQuote {
 
   /** False when the error quotes too little to know whom it is about. */
   read(packet: RawPacket): boolean {
-    const { bytes, length } = packet;
+    // Padding behind the IP packet is no part of the quote.
+    const { bytes, end } = packet;
     const at = packet.transport + 8;
-    if (packet.kind !== Kind.error || at + (packet.six ? 40 : 20) > length) return false;
-    if (!(packet.six ? this.readIpv6(bytes, at, length) : this.readIpv4(bytes, at))) return false;
-    if (this.transport + 8 > length) return false;
+    if (packet.kind !== Kind.error || at + (packet.six ? 40 : 20) > end) return false;
+    if (!(packet.six ? this.readIpv6(bytes, at, end) : this.readIpv4(bytes, at))) return false;
+    if (this.transport + 8 > end) return false;
     this.echo = this.protocol === 1 || this.protocol === 58;
     this.sport = word(bytes, this.transport + (this.echo ? 4 : 0));
     this.dport = this.echo ? this.sport : word(bytes, this.transport + 2);
@@ -132,7 +161,8 @@ export function translateErrorRaw(
   const length = copyRaw(packet, out);
   const { size, transport, addresses, echo, protocol } = quote;
   const quoteAt = packet.transport + 8;
-  const even = length - ((length - quoteAt) % 2);
+  const { end } = packet;
+  const even = end - ((end - quoteAt) % 2);
   const oldQuote = sumOf(out, quoteAt, even);
   const fromEndpoint = sameBytes(packet.bytes, packet.addresses, packet.bytes, addresses + size, size);
   const [oldAddresses, newAddresses] = readdress(out, addresses, answer.destination, answer.source);
@@ -146,7 +176,7 @@ export function translateErrorRaw(
   const check = transport + checksumOffset(protocol);
   const summed = protocol === 6 || protocol === 17 || echo;
   const pseudo = protocol !== 1;
-  if (summed && check + 2 <= length)
+  if (summed && check + 2 <= end)
     adjustAt(out, check, protocol, (pseudo ? oldAddresses : 0) + oldPorts, (pseudo ? newAddresses : 0) + newPorts);
   const newQuote = sumOf(out, quoteAt, even);
   const source = fromEndpoint ? answer.source : packet.bytes.subarray(packet.addresses, packet.addresses + size);

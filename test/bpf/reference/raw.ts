@@ -12,6 +12,7 @@ const MOST_EXTENSIONS = 8;
 const TCP = 6;
 const UDP = 17;
 const SCTP = 132;
+const SCTP_INIT = 1;
 
 export function word(bytes: Uint8Array, at: number): number {
   return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
@@ -63,6 +64,8 @@ export class RawPacket {
   icmpType = 0;
   /** Where the identification of a fragmented packet is: two bytes or four. */
   identification = 0;
+  /** IPv6: there is a fragment header, perhaps of a packet in one piece. */
+  fragmentHeader = false;
 
   /** Looks at a frame. What is not IP, or not in order, is `Kind.none`. */
   read(bytes: Uint8Array, length: number): void {
@@ -70,6 +73,7 @@ export class RawPacket {
     this.length = length;
     this.kind = Kind.none;
     this.part = Part.whole;
+    this.fragmentHeader = false;
     const type = word(bytes, 12);
     if (type === 0x0800) this.readIpv4();
     else if (type === 0x86dd) this.readIpv6();
@@ -79,6 +83,7 @@ export class RawPacket {
   get opens(): boolean {
     if (this.protocol === TCP) return (this.tcpFlags & 0x17) === 0x02;
     if (this.protocol === UDP) return true;
+    if (this.protocol === SCTP) return this.bytes[this.transport + 12] === SCTP_INIT;
     return this.icmpType === (this.six ? 128 : 8);
   }
 
@@ -134,6 +139,7 @@ export class RawPacket {
       if ((offset & 0xfff8) !== 0) this.part = Part.later;
       else if ((offset & 1) !== 0) this.part = Part.first;
       this.identification = at + 4;
+      this.fragmentHeader = true;
       next = bytes[at] ?? 0;
       at += 8;
     }
