@@ -2,7 +2,15 @@ import { CONNTRACK, definePlugin, RAW_SENDER } from '@loxilb/sdk';
 import { flushOperation, listOperation } from './api.js';
 import { conntrackConfig, halfOpenFlows } from './config.js';
 import { WORKER_THREADS } from './list-flows.js';
-import { counterSpec, flowTableSpecs, idleTableSpec, passSpec, RESET_RING, readEvent } from './maps.js';
+import {
+  associationTableSpecs,
+  counterSpec,
+  flowTableSpecs,
+  idleTableSpec,
+  passSpec,
+  RESET_RING,
+  readEvent,
+} from './maps.js';
 import { declareMetrics, declareResetMetrics } from './metrics.js';
 import { closingTicks, entriesLeft, runPass } from './pass.js';
 import { PassScheduler } from './pass-scheduler.js';
@@ -20,6 +28,7 @@ export default definePlugin({
     const confirmed = ctx.map(specs.confirmed);
     const fresh = ctx.map(specs.fresh);
     ctx.map(idleTableSpec(ctx.config));
+    for (const spec of associationTableSpecs(ctx.config)) ctx.map(spec);
     const pass = ctx.map(passSpec);
     const counters = ctx.view(counterSpec);
     let nameOf: (serviceId: number) => string | undefined = () => undefined;

@@ -1,6 +1,16 @@
 import { bytes, type MapSlice, type MapSpec, type MapView, u32, u64 } from '@loxilb/sdk';
 import type { ConntrackConfig } from './config.js';
-import { type CtPass, ctEntry, ctIdle, ctKey, ctPass } from './layout.gen.js';
+import {
+  type CtPass,
+  ctEntry,
+  ctIdle,
+  ctKey,
+  ctPass,
+  ctSctpAssoc,
+  ctSctpAssocKey,
+  ctSctpOffer,
+  ctSctpOfferKey,
+} from './layout.gen.js';
 
 /** Each direction of a flow has its own entry. */
 export const ENTRIES_PER_FLOW = 2;
@@ -39,6 +49,20 @@ export function idleTableSpec(config: ConntrackConfig): FlowTableSpec {
     maxEntries: config.maxFlows,
     uncopyable: true,
   };
+}
+
+/**
+ * SCTP associations, two entries each; handshakes that are not through, and tags offered in them. The packet path writes
+ * and ends them with their flows: the plugin gives them their size.
+ */
+export function associationTableSpecs(config: ConntrackConfig): readonly FlowTableSpec[] {
+  const association = { key: bytes(ctSctpAssocKey.size), value: bytes(ctSctpAssoc.size) };
+  const offer = { key: bytes(ctSctpOfferKey.size), value: bytes(ctSctpOffer.size) };
+  return [
+    { ...association, name: 'ct_sctp_assoc', type: 'hash', maxEntries: Math.min(config.maxFlows, 262_144) },
+    { ...association, name: 'ct_sctp_opening', type: 'lru_hash', maxEntries: 8192 },
+    { ...offer, name: 'ct_sctp_offer', type: 'lru_hash', maxEntries: 2048 },
+  ];
 }
 
 /** Ring of flows that ended while they were open, `struct ct_reset_event`. */

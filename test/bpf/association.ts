@@ -3,10 +3,9 @@ import { expect } from 'vitest';
 import { CtFlags } from '../../plugins/conntrack/layout.gen.js';
 import type { RunResult } from './harness.js';
 import type { Chunk, Packet } from './reference/packet.js';
-import { PROTOCOL } from './reference/packet.js';
-import { CHUNK, chunk, init, type Parameter, PARAMETER, sctp } from './reference/sctp.js';
+import { PROTOCOL, text } from './reference/packet.js';
+import { CHUNK, chunk, init, PARAMETER, type Parameter, sctp } from './reference/sctp.js';
 import { type Peer, translate } from './reference/translate.js';
-import { text } from './reference/packet.js';
 import {
   type Bench,
   CLIENT_PORT,

@@ -26,7 +26,17 @@ import { CLIENT_SIDE, SERVER_SIDE } from './network.js';
 import { buildFrame } from './reference/build.js';
 import { type Packet, PROTOCOL, text } from './reference/packet.js';
 import { parseFrame } from './reference/parse.js';
-import { address, addresses, CHUNK, chunk, data, init, type Parameter, PARAMETER, parseInit } from './reference/sctp.js';
+import {
+  address,
+  addresses,
+  CHUNK,
+  chunk,
+  data,
+  init,
+  PARAMETER,
+  type Parameter,
+  parseInit,
+} from './reference/sctp.js';
 import {
   CLIENT_PORT,
   describePath,
@@ -67,7 +77,10 @@ describePath('SCTP with several addresses', (bench) => {
   };
   const established = (family: Family = 4, mode: ModeName = 'default'): Association => {
     const talk = open(family, mode);
-    talk.fromClient([talk.init()], { tag: 0, becomes: mode === 'fullnat' ? [listing(talk, SECONDARY[family])] : [talk.init()] });
+    talk.fromClient([talk.init()], {
+      tag: 0,
+      becomes: mode === 'fullnat' ? [listing(talk, SECONDARY[family])] : [talk.init()],
+    });
     talk.fromEndpoint([talk.initAck()], { becomes: [talk.initAck([COOKIE, ...SECONDARY[family].map(address)])] });
     talk.fromClient([COOKIE_ECHO]);
     talk.fromEndpoint([COOKIE_ACK]);
@@ -94,9 +107,7 @@ describePath('SCTP with several addresses', (bench) => {
         const talk = open(family);
         talk.fromClient([talk.init()], { tag: 0 });
         talk.fromEndpoint([talk.initAck([...before, COOKIE])], {
-          becomes: [
-            talk.initAck([...after.slice(0, before.length), COOKIE, ...after.slice(before.length)]),
-          ],
+          becomes: [talk.initAck([...after.slice(0, before.length), COOKIE, ...after.slice(before.length)])],
         });
         talk.expectState(STATE.CT_SCTP_INIT_ACK);
       }
@@ -156,7 +167,9 @@ describePath('SCTP with several addresses', (bench) => {
         const talk = open(family);
         const cookie = { type: PARAMETER.stateCookie, value: text('abcdefgh').slice(0, length) };
         talk.fromClient([talk.init()], { tag: 0 });
-        talk.fromEndpoint([talk.initAck([cookie])], { becomes: [talk.initAck([cookie, address(first), address(second)])] });
+        talk.fromEndpoint([talk.initAck([cookie])], {
+          becomes: [talk.initAck([cookie, address(first), address(second)])],
+        });
       }
     });
 
@@ -180,7 +193,9 @@ describePath('SCTP with several addresses', (bench) => {
       const talk = open(family);
       const cookie = { type: PARAMETER.stateCookie, value: text(`\0\u0005\0\b${'x'.repeat(600)}`) };
       talk.fromClient([talk.init()], { tag: 0 });
-      talk.fromEndpoint([talk.initAck([cookie])], { becomes: [talk.initAck([cookie, address(first), address(second)])] });
+      talk.fromEndpoint([talk.initAck([cookie])], {
+        becomes: [talk.initAck([cookie, address(first), address(second)])],
+      });
     });
   });
 
@@ -211,7 +226,10 @@ describePath('SCTP with several addresses', (bench) => {
     it('is dropped: more parameters than anybody has', () => {
       const talk = open(4);
       talk.fromClient([talk.init()], { tag: 0 });
-      refused(talk, talk.answer([talk.initAck(Array.from({ length: 49 }, () => ({ type: 0xc000, value: new Uint8Array(0) })))]));
+      refused(
+        talk,
+        talk.answer([talk.initAck(Array.from({ length: 49 }, () => ({ type: 0xc000, value: new Uint8Array(0) })))]),
+      );
     });
 
     it('is dropped: a packet that would not fit its path any more', () => {
@@ -347,7 +365,7 @@ describePath('SCTP with several addresses', (bench) => {
       expectUntouched(talk.sendRequest(packet), buildFrame(packet));
     });
 
-    it('what has been translated already is nobody else\'s packet', () => {
+    it("what has been translated already is nobody else's packet", () => {
       const talk = new Association(bench(), family);
       const { maps } = bench().path;
       talk.addService();
@@ -486,7 +504,11 @@ describePath('SCTP with several addresses', (bench) => {
       }
       expect(counters()).toMatchObject({ EVENT_SCTP_PATH: 8, EVENT_FLOW_CREATED: 1 });
       expect(bench().path.maps.endpointFlows.need(1)).toMatchObject({ active: 1, pending: 0 });
-      expect(bench().path.maps.endpointStats.getAll(1)?.reduce((sum, { flows }) => sum + Number(flows), 0)).toBe(1);
+      expect(
+        bench()
+          .path.maps.endpointStats.getAll(1)
+          ?.reduce((sum, { flows }) => sum + Number(flows), 0),
+      ).toBe(1);
     });
   });
 

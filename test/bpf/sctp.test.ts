@@ -419,7 +419,8 @@ describePath('SCTP', (bench) => {
       if (state === STATE.CT_SCTP_ABORT) talk.fromEndpoint([ABORT]);
       const age = (by: number) => {
         for (const map of bench().tables()) {
-          for (const [key, entry] of map.entries()) map.change(key, { seen: (entry.seen - by * TICKS_PER_SECOND) >>> 0 });
+          for (const [key, entry] of map.entries())
+            map.change(key, { seen: (entry.seen - by * TICKS_PER_SECOND) >>> 0 });
         }
         bench().path.expire();
       };
@@ -442,11 +443,13 @@ describePath('SCTP', (bench) => {
       }
       return { ...packet, transport: { kind: 'opaque', protocol: PROTOCOL.sctp, payload } };
     };
-    const set = (at: number, ...bytes: readonly number[]) => (segment: Uint8Array) => {
-      const out = segment.slice();
-      out.set(bytes, at);
-      return out;
-    };
+    const set =
+      (at: number, ...bytes: readonly number[]) =>
+      (segment: Uint8Array) => {
+        const out = segment.slice();
+        out.set(bytes, at);
+        return out;
+      };
 
     it.each([
       ['a chunk length of 0', set(14, 0, 0)],
@@ -638,7 +641,9 @@ describePath('SCTP', (bench) => {
 
   it('in a full table associations work as well', () => {
     const talk = established();
-    const entries = bench().tables().flatMap((table) => table.entries());
+    const entries = bench()
+      .tables()
+      .flatMap((table) => table.entries());
     expect(entries.every(([, { flags }]) => !(flags & CtFlags.CT_PENDING))).toBe(true);
     talk.fromClient([data('x')]);
   });

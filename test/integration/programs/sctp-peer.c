@@ -136,7 +136,9 @@ static void configure(struct socket *sock)
 {
 	const uint16_t events[] = { SCTP_ASSOC_CHANGE, SCTP_PEER_ADDR_CHANGE };
 	struct sctp_rtoinfo rto = { .srto_initial = 500, .srto_min = 200, .srto_max = 1000 };
-	struct sctp_paddrparams paths = { .spp_hbinterval = HEARTBEAT_MS, .spp_pathmaxrxt = 2, .spp_flags = SPP_HB_ENABLE };
+	struct sctp_paddrparams paths = { .spp_hbinterval = HEARTBEAT_MS,
+					  .spp_pathmaxrxt = 2,
+					  .spp_flags = SPP_HB_ENABLE };
 	struct sctp_assocparams association = { .sasoc_asocmaxrxt = 12 };
 	const int on = 1;
 	size_t i;
