@@ -90,7 +90,7 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 		}
 	}
 	idle = dead ? 0 : ct_idle_ticks(current->proto, entry->state, service);
-	if (pass->closing_ticks && current->proto == IPPROTO_TCP && entry->state == CT_TCP_CLOSED_WAIT)
+	if (!dead && pass->closing_ticks && current->proto == IPPROTO_TCP && entry->state == CT_TCP_CLOSED_WAIT)
 		idle = pass->closing_ticks;
 	if (dead || is_idle(entry, idle, now)) {
 		struct ct_key key = *current;

@@ -138,7 +138,7 @@ __noinline int icmp4_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 	l4_off = quote_off + old.ihl * 4;
 	/* Only who sent the quoted packet is told about it. */
 	if (old.version != 4 || old.ihl < 5 || old.frag_off & bpf_htons(IP_OFFSET) || old.saddr != p->key.daddr.w[3] ||
-	    bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
+	    l4_off + sizeof(old_l4) > ETH_HLEN + p->l3_len || bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
 		return VERDICT_NEXT;
 	v4_to_ip(&key.saddr, old.daddr);
 	v4_to_ip(&key.daddr, old.saddr);
@@ -208,7 +208,8 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 		key.proto = found >> 16;
 		l4_off = found & 0xffff;
 	}
-	if (bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
+	/* What is quoted ends with the packet: behind it there may be padding. */
+	if (l4_off + sizeof(old_l4) > ETH_HLEN + p->l3_len || bpf_skb_load_bytes(skb, l4_off, &old_l4, sizeof(old_l4)))
 		return VERDICT_NEXT;
 	__builtin_memcpy(&key.saddr, &old.daddr, 16);
 	__builtin_memcpy(&key.daddr, &old.saddr, 16);

@@ -17,6 +17,9 @@ static __always_inline __u32 ppv2_unshift(__u32 number, const struct ct_entry *a
 {
 	__u32 size = ppv2_size(answers), first = answers->tcp_ack;
 
+	/* Nothing is moved before the endpoint has answered. */
+	if (answers->state == CT_TCP_SYN_SENT)
+		return number;
 	if (answers->ppv2 & CT_PPV2_ACKED)
 		return number - size;
 	if ((__s32)(number - first) <= 0)
