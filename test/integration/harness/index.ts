@@ -7,6 +7,7 @@ export * from './namespace.js';
 export * from './network.js';
 export * from './nginx.js';
 export * from './programs.js';
+export * from './quotes.js';
 export * from './run.js';
 export * from './services.js';
 export * from './traffic.js';
