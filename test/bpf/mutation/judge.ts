@@ -114,15 +114,19 @@ export class Judge {
     model.remember(packet, true);
     if (packet.kind === Kind.error)
       return packet.ttl <= 1 || this.aboutUs() ? undefined : 'an error about others was dropped';
-    if (packet.protocol === SCTP) return undefined;
     const direction = model.flows.get(model.keyOf(packet));
-    if (direction && !isStrict(direction.service.way)) return undefined;
+    const service = model.serviceOf(packet);
+    if (!direction && service && !isStrict(service.way)) {
+      // The flow may have been opened before its packet was refused.
+      this.stale = true;
+      return undefined;
+    }
+    if (packet.protocol === SCTP || (direction && !isStrict(direction.service.way))) return undefined;
     if (direction) {
       // A client may have any address, also one that no route leads to.
       return direction.reply || packet.ttl <= 1 ? undefined : 'a packet of a flow was dropped';
     }
-    const service = model.serviceOf(packet);
-    if (service && (isNobody(packet) || !isStrict(service.way))) return undefined;
+    if (service && isNobody(packet)) return undefined;
     return service?.allows?.(packet) === false ? undefined : 'dropped without a reason';
   }
 

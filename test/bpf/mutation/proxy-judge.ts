@@ -22,9 +22,10 @@ export class ProxyJudge {
     if (!sameBytes(output, at, source, 0, size) || !sameBytes(output, at + size, destination, 0, size)) return false;
     if (out.sport !== sport || out.dport !== dport || out.ttl !== packet.ttl - 1) return false;
     if (macs && !direction.reply && !sameBytes(output, 0, macs, 0, 12)) return false;
-    if (isRight(packet) !== isRight(out)) return false;
     const header = this.headerOf(packet, direction);
-    if (!direction.reply && this.isHeaderAlone(out, header)) return true;
+    if (!direction.reply && this.isHeaderAlone(out, header)) return isRight(out);
+    if (isRight(packet) !== isRight(out)) return false;
+    if (isRequest(packet) && this.isWithoutData(packet, out)) return true;
     return this.keepsPayload(packet, out, header) && this.keepsNumbers(packet, out, header.length, direction.reply);
   }
 
@@ -39,6 +40,12 @@ export class ProxyJudge {
   private isHeaderAlone(out: RawPacket, header: Uint8Array): boolean {
     const at = payloadAt(out);
     return out.end - at === header.length && sameBytes(out.bytes, at, header, 0, header.length);
+  }
+
+  /** Data of a SYN would come before the header: it is left out, and the client sends it again (RFC 7413 4.2). */
+  private isWithoutData(packet: RawPacket, out: RawPacket): boolean {
+    const at = packet.transport + 4;
+    return out.end === payloadAt(out) && sameBytes(out.bytes, out.transport + 4, packet.bytes, at, 12);
   }
 
   private keepsPayload(packet: RawPacket, out: RawPacket, header: Uint8Array): boolean {
@@ -63,6 +70,10 @@ export class ProxyJudge {
 
 function long(bytes: Uint8Array, at: number): number {
   return word(bytes, at) * 0x10000 + word(bytes, at + 2);
+}
+
+function isRequest({ tcpFlags }: RawPacket): boolean {
+  return (tcpFlags & 0x12) === 0x02;
 }
 
 function payloadAt({ bytes, transport }: RawPacket): number {
