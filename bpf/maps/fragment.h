@@ -30,7 +30,7 @@ struct frag_flow {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 4096);
 	__type(key, struct frag_key);
 	__type(value, struct frag_flow);
 } frag_flow SEC(".maps");

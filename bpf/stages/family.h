@@ -196,6 +196,12 @@ __noinline int family_forward(struct __sk_buff *skb, const struct pkt *p, struct
 	}
 	if (p->v4 && p->tcp_flags & TCP_SYN)
 		family_clamp_mss(skb, p, entry);
+	if (p->key.proto == IPPROTO_SCTP) {
+		/* While it is still the packet it was: its sum is of another kind than all others. */
+		failed = sctp_translate(skb, p, entry);
+		if (failed)
+			return drop_packet(skb, p, entry, failed);
+	}
 	failed = p->v4 ? family_to_v6(skb, p, entry, hops) : family_to_v4(skb, p, entry, hops);
 	way = family_way(skb, way, egress, !p->v4);
 	if (failed || family_ethernet(skb, entry, way, !p->v4))

@@ -257,12 +257,6 @@ static __always_inline long family_tcp(struct __sk_buff *skb, const struct pkt *
 	       bpf_skb_store_bytes(skb, off, &entry->nsport, 4, 0);
 }
 
-/* No pseudo header, so addresses do not matter (RFC 7915 4.5). Ports do: with others the CRC is to be made anew. */
-static __always_inline long family_sctp(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
-{
-	return entry->nsport != p->key.sport || entry->ndport != p->key.dport;
-}
-
 /*
  * Ports or identifier, and the checksum, in the packet as it still is. The difference of the mapped addresses is that of
  * the pseudo headers across families too: what makes an address mapped sums up to nothing.
@@ -277,7 +271,8 @@ static __always_inline long family_l4(struct __sk_buff *skb, const struct pkt *p
 	case IPPROTO_UDP:
 		return family_udp(skb, p, entry);
 	case IPPROTO_SCTP:
-		return family_sctp(skb, p, entry);
+		/* Done before: no pseudo header, so addresses do not matter (RFC 7915 4.5). */
+		return 0;
 	default:
 		return family_echo(skb, p, entry);
 	}

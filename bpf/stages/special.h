@@ -8,9 +8,9 @@
  */
 
 #include "dsr.h"
+#include "sctp_forward.h"
 #include "family.h"
 #include "ppv2.h"
-#include "sctp_forward.h"
 
 /* Sends a packet of a flow with `entry->special`. It has been counted, and fits the path. */
 static __always_inline int forward_special(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, __u8 way,
