@@ -23,7 +23,7 @@ export class ProxyJudge {
     if (out.sport !== sport || out.dport !== dport || out.ttl !== packet.ttl - 1) return false;
     if (macs && !direction.reply && !sameBytes(output, 0, macs, 0, 12)) return false;
     const header = this.headerOf(packet, direction);
-    if (!direction.reply && this.isHeaderAlone(out, header)) return isRight(out);
+    if (!direction.reply && this.isHeaderAlone(out, header)) return isRight(out) || !isRight(packet);
     if (isRight(packet) !== isRight(out)) return false;
     if (isRequest(packet) && this.isWithoutData(packet, out)) return true;
     return this.keepsPayload(packet, out, header) && this.keepsNumbers(packet, out, header.length, direction.reply);
