@@ -300,6 +300,25 @@ __noinline int ppv2_make(struct __sk_buff *skb, const struct pkt *p, const struc
 	return write_checksum(skb, p, length, bpf_csum_diff(NULL, 0, (__be32 *)&segment, sizeof(segment), 0));
 }
 
+/* Whether the segment's checksum is right, where that can be known: it is written anew when the data is cut off. */
+__noinline int segment_is_sound(struct __sk_buff *skb, const struct pkt *p)
+{
+	__be32 tail[2] = { bpf_htonl(IPPROTO_TCP), 0 };
+	__u32 length, sum;
+	int bytes;
+
+	if (!p)
+		return 0;
+	if (!cfg_kern_ctx || checksum_state(skb) == CHECKSUM_PARTIAL)
+		return 1;
+	length = p->l3_len - (p->l4_off - ETH_HLEN);
+	bytes = sum_bytes(skb, p->l4_off, length);
+	tail[1] = bpf_htonl(length);
+	sum = bpf_csum_diff(NULL, 0, (__be32 *)&p->key.saddr, 32, 0);
+	sum = csum_fold(bpf_csum_diff(NULL, 0, tail, sizeof(tail), sum));
+	return bytes >= 0 && csum_fold(sum + (__u32)bytes) == 0xffff;
+}
+
 /* A SYN may carry data (RFC 7413), which would go before the header. Without it the client sends it again. */
 __noinline int ppv2_strip_syn(struct __sk_buff *skb, const struct pkt *p)
 {
@@ -311,6 +330,8 @@ __noinline int ppv2_strip_syn(struct __sk_buff *skb, const struct pkt *p)
 	length = p->l4_hlen;
 	barrier_var(length);
 	if (length < sizeof(struct tcphdr) || length > sizeof(words))
+		return -1;
+	if (!segment_is_sound(skb, p))
 		return -1;
 	/* Longer by one, and the kernel forgets a sum over the whole packet. */
 	if (bpf_skb_change_tail(skb, skb->len + 1, 0) || bpf_skb_change_tail(skb, p->l4_off + length, 0) ||
