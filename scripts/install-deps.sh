@@ -79,9 +79,10 @@ collect_missing() {
 	need_package libc6-dev
 	need_package libusrsctp-dev
 	need_command tshark tshark
+	need_command haproxy haproxy
+	need_command openssl openssl
 	[ "$level" = test ] && return 0
 	need_command wrk wrk
-	need_command haproxy haproxy
 	need_package libnginx-mod-stream
 }
 

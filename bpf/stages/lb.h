@@ -144,7 +144,8 @@ static __always_inline bool endpoint_serves(__u32 endpoint_id, __u32 service_id)
 {
 	struct lb_endpoint *endpoint = bpf_map_lookup_elem(&lb_endpoint, &endpoint_id);
 
-	return endpoint && endpoint->active && endpoint->service_id == service_id;
+	/* One of weight 0 takes no new flow, not of clients it has had either. */
+	return endpoint && endpoint->active && endpoint->weight && endpoint->service_id == service_id;
 }
 
 /* The endpoint this client had, while it is remembered and active; else the one its address hashes to. */
