@@ -12,7 +12,8 @@ function open(index) {
     // Connected, so that an ICMP error comes back as an error of the socket.
     const connect = () => socket.connect(options.port, options.host, () => resolve(socket));
     const list = [options.localAddress ?? []].flat();
-    if (list.length > 0) socket.bind(options.localPort ?? 0, list[index % list.length], connect);
+    const port = options.localPort ? options.localPort + index : 0;
+    if (list.length > 0) socket.bind(port, list[index % list.length], connect);
     else connect();
   });
 }
