@@ -79,7 +79,7 @@ describe('L3-DSR', () => {
   });
 
   const client = () => lab.network.client;
-  const serve = (vip: Family, endpoint: Family, port: number, hosts = far, protocol: 'tcp' | 'udp' = 'tcp') =>
+  const serve = (vip: Family, endpoint: Family, port: number, hosts = far, protocol: 'tcp' | 'udp' | 'icmp' = 'tcp') =>
     createService(lab.daemon, {
       vip: lab.network.vip[vip],
       mode: 'dsr',
@@ -130,6 +130,16 @@ describe('L3-DSR', () => {
     it('a download is byte exact', async () => {
       await serve(vip, endpoint, 9090);
       expect(await receiveHash(client().netns, host(), 9090, 20_000)).toBe(sha256);
+    });
+
+    it('pings, and ports without a socket', async () => {
+      for (const protocol of ['tcp', 'udp', 'icmp'] as const) await serve(vip, endpoint, 9_999, far, protocol);
+      const { netns } = client();
+      expect(await ping(netns, host(), 3)).toBe(3);
+      const [refused] = await tcp(netns, { host: host(), port: 9_999, timeoutMs: 1_000 });
+      expect(refused?.error).toBe('ECONNREFUSED');
+      const [unreachable] = await udp(netns, { host: host(), port: 9_999, timeoutMs: 1_000 });
+      expect(unreachable?.error).toBe('ECONNREFUSED');
     });
 
     it('a process of the balancer reaches the service', async () => {

@@ -10,6 +10,7 @@ import {
   haveServiceAddress,
   type Lab,
   pause,
+  ping,
   receiveHash,
   serverEndpoints,
   startByteServer,
@@ -57,7 +58,7 @@ describe('L2-DSR', () => {
   describe.each<Family>(['v4', 'v6'])('%s', (family) => {
     const vip = () => lab.network.vip[family];
     const client = () => lab.network.client;
-    const serve = (port: number, protocol: 'tcp' | 'udp' = 'tcp', servers = [1, 2, 3]): Promise<void> => {
+    const serve = (port: number, protocol: 'tcp' | 'udp' | 'icmp' = 'tcp', servers = [1, 2, 3]): Promise<void> => {
       const all = serverEndpoints(lab.network, family);
       const endpoints = servers.flatMap((number) => all[number - 1] ?? []);
       return createService(lab.daemon, { vip: vip(), mode: 'dsr', protocol, port, endpoints });
@@ -156,6 +157,17 @@ describe('L2-DSR', () => {
       expect(await Promise.all(downloads)).toEqual([sha256, sha256, sha256]);
       await pause(300);
       expect(await talk.summary()).toMatchObject({ open: 50, ended: 0 });
+    });
+
+    it('pings, and ports without a socket', async () => {
+      for (const protocol of ['tcp', 'udp', 'icmp'] as const) await serve(9_999, protocol);
+      const host = vip();
+      expect(await ping(client().netns, host, 3)).toBe(3);
+      expect(await ping(client().netns, host, 3, '-s', '8000')).toBe(3);
+      const [refused] = await tcp(client().netns, { host, port: 9_999, timeoutMs: 1_000 });
+      expect(refused?.error).toBe('ECONNREFUSED');
+      const [unreachable] = await udp(client().netns, { host, port: 9_999, timeoutMs: 1_000 });
+      expect(unreachable?.error).toBe('ECONNREFUSED');
     });
 
     it('a process of the balancer reaches the service', async () => {
