@@ -1,5 +1,6 @@
 import type { Conntrack, DataPlane, Logger, Network } from '@loxilb/sdk';
 import { AddressBook } from './addresses.js';
+import { Affinities } from './affinities.js';
 import type { LbConfig } from './config.js';
 import { DrainTable } from './drain-table.js';
 import type { EndingDefaults } from './ending.js';
@@ -52,9 +53,10 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
   };
   const drains = new DrainTable(maps.drain, log);
   const traffic = new Traffic(maps);
-  const retirement = new Retirement({ maps, conntrack, drains, traffic, log, onFree: whenFree });
+  const affinities = new Affinities(maps.affinity, dataplane);
+  const retirement = new Retirement({ maps, conntrack, drains, traffic, affinities, log, onFree: whenFree });
   const rules: LbRules = new LbRules({
-    ...{ maps, state, book, vips, retirement, drains, programmer, log },
+    ...{ maps, state, book, vips, retirement, drains, affinities, programmer, log },
     endings: config,
   });
   return {
@@ -74,6 +76,7 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
         programmer,
         retirement,
         drains,
+        affinities,
         vips,
         dataplane,
         resumeLeaver: (endpoint, wasLeaving) => rules.resumeLeaver(endpoint, wasLeaving),

@@ -181,6 +181,23 @@ describe('a rule that is deleted', () => {
     expect(world.maps.serviceState.get(1)?.alive).toBe(0);
   });
 
+  it.each(['goes on', 'is another'])('does not drain what was to be cut already, and the daemon %s', async (daemon) => {
+    const id = withFlow();
+    setFlows(idOf('10.0.0.2'), 1);
+    detach({});
+    world.remove(firstKey(world), 30);
+    if (daemon === 'is another') world = world.restart();
+    await pass();
+    expect([...new Set(world.cuts.flat())]).toEqual([id]);
+    expect([flagsOf(id), flagsOf(idOf('10.0.0.2'))]).toEqual([CUT, 0]);
+    expect([...world.maps.drain.entries()].map(([one]) => one)).toEqual([idOf('10.0.0.2')]);
+    setFlows(id, 0);
+    setFlows(idOf('10.0.0.2'), 0);
+    await pass();
+    await pass();
+    expect(Object.keys(snapshot(world)).filter((key) => !key.startsWith('slot'))).toEqual([]);
+  });
+
   it('and made again has nothing to do with what drains', async () => {
     const id = withFlow();
     world.remove(firstKey(world), 30);
@@ -261,6 +278,15 @@ describe('a daemon that comes back', () => {
     expect([world.cuts, world.maps.endpoint.get(id)?.weight]).toEqual([[], WEIGHT_LEFT]);
     await pass(7_000);
     expect([world.cuts[0], flagsOf(id)]).toEqual([[id], CUT | RESET]);
+  });
+
+  it('ends a drain as it was meant to when it began, whatever the rule says by now', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 30 });
+    world.post(body({ oper: 1, onEndpointDown: 'reset' }, ['10.0.0.3']));
+    world = world.restart();
+    await pass(32_000);
+    expect(flagsOf(id)).toBe(CUT);
   });
 
   it('cuts at once what should have been cut meanwhile', async () => {

@@ -19,7 +19,6 @@ export default definePlugin({
     const network = ctx.use(NETWORK);
     const conntrack = ctx.use(CONNTRACK);
     const specs = lbMapSpecs(ctx.config);
-    ctx.map(specs.affinity);
     const maps = {
       service: ctx.map(specs.service),
       range: ctx.map(specs.range),
@@ -32,6 +31,7 @@ export default definePlugin({
       endpoint: ctx.map(specs.endpoint),
       flows: ctx.map(specs.flows),
       stats: ctx.map(specs.stats),
+      affinity: ctx.map(specs.affinity),
       vip: ctx.map(specs.vip),
       drain: ctx.map(specs.drain),
       past: ctx.map(specs.past),

@@ -62,11 +62,9 @@ export interface LbMapSpecs {
   readonly past: MapSpec<number, LbEndpointStats>;
 }
 
-/** What the plugin writes and reads. `lb_affinity` belongs to it too, but only packets use it. */
+/** What the plugin writes and reads. */
 export type LbMaps = {
-  readonly [N in Exclude<keyof LbMapSpecs, 'affinity'>]: LbMapSpecs[N] extends MapSpec<infer K, infer V>
-    ? MapSlice<K, V>
-    : never;
+  readonly [N in keyof LbMapSpecs]: LbMapSpecs[N] extends MapSpec<infer K, infer V> ? MapSlice<K, V> : never;
 };
 
 export function lbMapSpecs(sizes: MapSizes): LbMapSpecs {

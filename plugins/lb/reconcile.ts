@@ -1,6 +1,7 @@
 import type { DataPlane } from '@loxilb/sdk';
 import { Addenda } from './addenda.js';
 import { addressesOf } from './address-table.js';
+import type { Affinities } from './affinities.js';
 import { Claims } from './claims.js';
 import { ownAddresses, runOf, slotsOf } from './derive.js';
 import type { DrainTable } from './drain-table.js';
@@ -9,7 +10,7 @@ import { CUT_FLAGS } from './flow-cuts.js';
 import type { LbEndpoint, LbService, LbServiceState, LbSlot } from './layout.gen.js';
 import { findLeftovers, retire } from './leftovers.js';
 import type { LbMaps } from './maps.js';
-import { describeRule, type Rule, type RuleEndpoint, ruleKey } from './model.js';
+import { describeRule, type Rule, type RuleEndpoint, ruleKey, SELECTION } from './model.js';
 import { type Pinned, type PinnedEndpoint, type PinnedService, readPinned, slotReader } from './pinned.js';
 import { isHostRule, keysOf, keyText, type Place, type PlaceKey, writeKeys } from './places.js';
 import { idleOf, type Programmer, stillCut } from './programmer.js';
@@ -27,6 +28,7 @@ export interface ReconcileParts {
   readonly vips: VipAddresses;
   readonly dataplane: Pick<DataPlane, 'rawBatches'>;
   readonly drains: DrainTable;
+  readonly affinities: Affinities;
   /** Of an endpoint that is in no rule any more; `wasLeaving`: an earlier daemon knew. */
   readonly resumeLeaver: (endpoint: EndpointState, wasLeaving: boolean) => void;
 }
@@ -74,9 +76,15 @@ export function reconcile(rules: readonly Rule[], parts: ReconcileParts): Reconc
   writes.flush(parts.maps);
   const switched = parts.state.places.adoptFlags() ? 1 : 0;
   const retired = retire(leftovers, parts);
-  const removed = retired.changed + addenda.prune() + countAddresses(retired.watched, parts);
+  const removed = retired.changed + addenda.prune() + countAddresses(retired.watched, parts) + forgetClients(parts);
   parts.vips.reconcile([...rules.flatMap(ownAddresses), ...retired.addresses]);
   return { rules: rules.length, changed: added + writes.count + switched + removed };
+}
+
+/** Of services that are gone; those there are may have some, or get some. */
+function forgetClients({ state, affinities }: ReconcileParts): number {
+  for (const { id, rule } of state.byId.values()) if (rule.sel === SELECTION.persist) affinities.note(id);
+  return affinities.keepOnly(state.byId);
 }
 
 /** With those of services whose flows drain, though they have no rule any more. */

@@ -1,3 +1,4 @@
+import type { Affinities } from './affinities.js';
 import type { DrainTable } from './drain-table.js';
 import type { LbMaps } from './maps.js';
 
@@ -12,6 +13,8 @@ export interface RetiredService {
   /** While flows drain or are cut the service stays as it is; then it is dead, and what still runs ends with it. */
   flows: 'draining' | 'cutting' | 'running' | 'ending' | 'ended';
   readonly reset: boolean;
+  /** Endpoints whose flows were to be cut already, with whether both ends are told: they do not drain. */
+  readonly cutting: ReadonlyMap<number, boolean>;
   readonly over: () => void;
 }
 
@@ -39,6 +42,7 @@ export interface RetiredIdsParts {
   readonly maps: Pick<LbMaps, 'flows' | 'endpoint' | 'serviceState'>;
   readonly drains: DrainTable;
   readonly traffic: TrafficKeeper;
+  readonly affinities: Pick<Affinities, 'forget'>;
   readonly onFree: (ids: FreedIds) => void;
 }
 
@@ -54,6 +58,17 @@ export class RetiredIds {
     return flows === undefined || (flows.active === 0 && flows.pending === 0);
   }
 
+  /** These rest with their service from now on. Returns those whose flows are being cut, with whether both ends are told. */
+  takeCutting(endpointIds: readonly number[]): ReadonlyMap<number, boolean> {
+    const cutting = new Map<number, boolean>();
+    for (const id of endpointIds) {
+      const endpoint = this.endpoints.get(id);
+      if (endpoint?.flows === 'cutting') cutting.set(id, endpoint.reset);
+      this.endpoints.delete(id);
+    }
+    return cutting;
+  }
+
   /** Gives free what is without flows, in turns of the event loop. Tells whether some were too young to be looked at. */
   async sweep(now: number, isStopped: () => boolean): Promise<boolean> {
     const before = now - GRACE_MS;
@@ -64,12 +79,13 @@ export class RetiredIds {
       if (service.since > before) waiting = true;
       else if (this.areIdle(service)) chunk.push(id);
       if (chunk.length < CHUNK) continue;
-      this.freeServices(chunk);
+      await this.freeServices(chunk);
       chunk = [];
       await new Promise((resolve) => setImmediate(resolve));
       if (isStopped()) return false;
     }
-    this.freeServices(chunk);
+    await this.freeServices(chunk);
+    if (isStopped()) return false;
     return this.sweepEndpoints(before) || waiting;
   }
 
@@ -116,8 +132,9 @@ export class RetiredIds {
     return waiting;
   }
 
-  private freeServices(ids: readonly number[]): void {
+  private async freeServices(ids: readonly number[]): Promise<void> {
     if (ids.length === 0) return;
+    await this.parts.affinities.forget(ids);
     this.free(
       ids,
       ids.flatMap((id) => this.services.get(id)?.endpointIds ?? []),

@@ -1,4 +1,5 @@
 import type { Conntrack, Logger } from '@loxilb/sdk';
+import type { Affinities } from './affinities.js';
 import { type DrainTable, secondsNow } from './drain-table.js';
 import type { Leaving } from './ending.js';
 import { FlowCuts } from './flow-cuts.js';
@@ -15,6 +16,7 @@ export interface RetirementParts {
   readonly conntrack: Pick<Conntrack, 'purgeServices' | 'cutEndpoints'>;
   readonly drains: DrainTable;
   readonly traffic: TrafficKeeper;
+  readonly affinities: Affinities;
   readonly log: Logger;
   readonly onFree: (ids: FreedIds) => void;
 }
@@ -43,12 +45,14 @@ export class Retirement {
    * have drained.
    */
   retireService(id: number, endpointIds: readonly number[], leaving: Leaving, over: () => void = () => {}): void {
-    for (const endpoint of endpointIds) this.ids.endpoints.delete(endpoint);
+    const cutting = this.ids.takeCutting(endpointIds);
     const { drainSeconds, reset } = leaving;
     const flows = drainSeconds > 0 ? 'draining' : reset ? 'cutting' : 'running';
-    this.ids.services.set(id, { endpointIds, since: Date.now(), flows, reset, over });
+    this.ids.services.set(id, { endpointIds, since: Date.now(), flows, reset, cutting, over });
     if (flows === 'draining') {
-      this.drain(endpointIds, leaving);
+      const draining = endpointIds.filter((endpoint) => !cutting.has(endpoint));
+      this.drain(draining, leaving);
+      if (cutting.size > 0) this.cut([...cutting.keys()]);
       return;
     }
     this.parts.drains.end(endpointIds);
@@ -80,10 +84,11 @@ export class Retirement {
 
   /** Takes over a service whose flows drained, or were being cut, when an earlier daemon ended. */
   resumeService(id: number, endpointIds: readonly number[], reset: boolean, over: () => void): void {
-    const isDraining = endpointIds.some((endpoint) => this.parts.drains.get(endpoint));
-    const flows = isDraining ? 'draining' : 'cutting';
-    this.ids.services.set(id, { endpointIds, since: Date.now(), flows, reset, over });
-    if (!isDraining) this.cuts.add(endpointIds);
+    const isNoted = (endpoint: number) => this.parts.drains.get(endpoint) !== undefined;
+    const flows = endpointIds.some(isNoted) ? 'draining' : 'cutting';
+    const cutting = new Map(endpointIds.filter((endpoint) => !isNoted(endpoint)).map((endpoint) => [endpoint, reset]));
+    this.ids.services.set(id, { endpointIds, since: Date.now(), flows, reset, cutting, over });
+    this.cuts.add(cutting.keys());
     this.resumed();
   }
 
@@ -215,6 +220,7 @@ export class Retirement {
     if (!this.cuts.isWaiting) return;
     const marks = new Map<number, boolean>();
     for (const [id, { flows, reset }] of this.ids.endpoints) if (flows === 'cutting') marks.set(id, reset);
+    for (const { cutting } of this.ids.services.values()) for (const [id, reset] of cutting) marks.set(id, reset);
     const services = [...this.ids.services].filter(([, { flows }]) => flows === 'cutting');
     for (const [, { endpointIds, reset }] of services) for (const id of endpointIds) marks.set(id, reset);
     await this.cuts.run(marks);

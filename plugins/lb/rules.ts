@@ -1,5 +1,6 @@
 import type { Logger } from '@loxilb/sdk';
 import type { AddressBook } from './addresses.js';
+import type { Affinities } from './affinities.js';
 import { isReachable, ownAddresses, runOf } from './derive.js';
 import type { DrainTable } from './drain-table.js';
 import { downAction, type EndingDefaults, type Leaving, leavingOf } from './ending.js';
@@ -7,7 +8,7 @@ import { lbError } from './errors.js';
 import { CUT_FLAGS, cutFlags } from './flow-cuts.js';
 import type { LbEndpoint } from './layout.gen.js';
 import type { LbMaps } from './maps.js';
-import { describeRule, endpointKey, isProgrammed, type Rule, ruleKey } from './model.js';
+import { describeRule, endpointKey, isProgrammed, type Rule, ruleKey, SELECTION } from './model.js';
 import type { Place } from './places.js';
 import { leftEntry, type Programmer } from './programmer.js';
 import type { FreedIds } from './retired-ids.js';
@@ -23,6 +24,7 @@ export interface LbRulesParts {
   readonly vips: VipAddresses;
   readonly retirement: Retirement;
   readonly drains: DrainTable;
+  readonly affinities: Affinities;
   readonly programmer: Programmer;
   readonly endings: EndingDefaults;
   readonly log: Logger;
@@ -51,6 +53,7 @@ export class LbRules {
     }
     state.services.set(key, service);
     state.byId.set(service.id, service);
+    if (desired.sel === SELECTION.persist) this.parts.affinities.note(service.id);
     this.refreshHosts();
   }
 
@@ -216,7 +219,10 @@ export class LbRules {
     const { id, service, entry } = endpoint;
     const leaving = leavingOf(service.rule, endings);
     const freed = this.leave(endpoint);
-    const isReset = drains.get(id)?.reset === 1 || (entry.flags & CUT_FLAGS) === CUT_FLAGS || leaving.reset;
+    const isMarked = (entry.flags & CUT_FLAGS) === CUT_FLAGS;
+    const note = drains.get(id);
+    // A drain ends as it was meant to when it began, whatever the rule says by now.
+    const isReset = note ? note.reset === 1 : isMarked || leaving.reset;
     if (wasLeaving) retirement.resumeEndpoint(id, service.id, isReset, freed);
     else retirement.retireEndpoint(id, service.id, leaving, freed);
   }

@@ -73,8 +73,9 @@ export class SlotRuns {
     let due = 0;
     while (due < this.retired.length && (this.retired[due]?.freeAt ?? 0) <= now) due++;
     if (due === 0) return;
-    const runs = this.retired.splice(0, due).map(({ run }) => run);
+    const runs = this.retired.slice(0, due).map(({ run }) => run);
     this.clear(runs);
+    this.retired.splice(0, due);
     for (const run of runs) this.allocator.release(run.base, run.count);
   }
 

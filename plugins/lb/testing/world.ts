@@ -51,6 +51,7 @@ function createSlices(specs: ReturnType<typeof lbMapSpecs>, beforeWrite: () => v
     endpoint: new MemorySlice(specs.endpoint, new Map(), beforeWrite),
     flows: new MemorySlice(specs.flows, new Map(), beforeWrite),
     stats: new MemorySlice(specs.stats, new Map(), beforeWrite),
+    affinity: new MemorySlice(specs.affinity, new Map(), beforeWrite),
     vip: new MemorySlice(specs.vip, new Map(), beforeWrite),
     drain: new MemorySlice(specs.drain, new Map(), beforeWrite),
     past: new MemorySlice(specs.past, new Map(), beforeWrite),
