@@ -163,6 +163,9 @@ __noinline int sctp_join_handshake(struct __sk_buff *skb, struct pkt *p, __u32 s
 	first = opening ? ct_lookup(&opening->first) : NULL;
 	if (!first || first->state >= CT_SCTP_EST || (!opening->reply && first->service_id != service_id))
 		return VERDICT_NEXT;
+	/* Once readdressed, an answer to its sender or the later parts of it would go astray. */
+	if (p->ttl <= 1 || p->fragment)
+		return refuse(skb, p, first->service_id, first->endpoint_id, DROP_SCTP);
 	if (opening->reply ? sctp_readdress(skb, p, &first->ndaddr, &first->nsaddr)
 			   : sctp_readdress(skb, p, &opening->first.saddr, &opening->first.daddr))
 		return refuse(skb, p, first->service_id, first->endpoint_id, DROP_SCTP);
