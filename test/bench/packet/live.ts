@@ -10,6 +10,7 @@ import { run } from '../process.js';
 import { type Summary, shuffled, summarise } from '../statistics.js';
 import { attach, LoadedObject, readMap, sendLive, updateMap, word } from './bpf.js';
 import { conversation, type Devices, establish, oneWay, towardsService } from './cases.js';
+import { plainRoute } from './routes.js';
 import { ENDPOINT_PORT, writeDevices, writeServices } from './service.js';
 import { FAR_NAMESPACE, PACKET_NAMESPACE, readDevice, WORLD } from './world.js';
 import { encodeConfig, type Stream, Wrapper } from './wrapper.js';
@@ -94,7 +95,7 @@ class Scene {
     writeServices(this.product);
     writeDevices(this.product, near);
     const wrapper = new Wrapper(this.tools, this.product.program('tc_ingress'));
-    establish(wrapper, conversation(near, 4, 'udp'), 0, input.flows);
+    establish(wrapper, conversation(near, plainRoute(4), 'udp'), 0, input.flows);
   }
 
   /** Attaches what the way needs, lets `action` run, and takes it off. */
@@ -148,8 +149,14 @@ class Scene {
 }
 
 function planLoads(near: Devices, flows: number): Load[] {
-  const service = towardsService(near, 4, 'udp');
-  const direct = towardsService(near, 4, 'udp', { target: WORLD.server[4], targetPort: ENDPOINT_PORT });
+  const route = plainRoute(4);
+  const service = towardsService(near, route, { protocol: 'udp' });
+  const toServer = {
+    ...route,
+    request: { ...route.request, target: WORLD.server[4] },
+    ports: { ...route.ports, service: ENDPOINT_PORT },
+  };
+  const direct = towardsService(near, toServer, { protocol: 'udp' });
   const { dsr, tunnel } = oneWay(near);
   const [kernel, ...ours] = WAYS;
   return [

@@ -1,6 +1,7 @@
 import { run } from '../process.js';
 import type { Scope } from '../scope.js';
 import { PREFIX, removeNamespaces } from '../topology.js';
+import { addressAfter } from './frame.js';
 
 /**
  * The namespace TEST_RUN happens in: a client-side and a server-side device with fixed neighbours behind them, so that
@@ -46,6 +47,9 @@ export async function buildPacketWorld(scope: Scope): Promise<void> {
   await run(['ip', '-n', PACKET_NAMESPACE, '-batch', '-'], { input: worldCommands().join('\n') });
 }
 
+/** Endpoints' addresses with a neighbour behind them: WORLD.server and those that follow. */
+export const SERVERS = 16;
+
 function worldCommands(): string[] {
   return [
     'link set lo up',
@@ -57,8 +61,13 @@ function worldCommands(): string[] {
     'link set s1 up',
     `neigh add 10.59.1.10 lladdr ${WORLD.clientMac} dev c0 nud permanent`,
     `neigh add fd59:1::10 lladdr ${WORLD.clientMac} dev c0 nud permanent`,
-    `neigh add ${WORLD.server[4]} lladdr ${WORLD.serverMac} dev s1 nud permanent`,
-    `neigh add ${WORLD.server[6]} lladdr ${WORLD.serverMac} dev s1 nud permanent`,
+    ...([4, 6] as const).flatMap((family) =>
+      Array.from(
+        { length: SERVERS },
+        (_, index) =>
+          `neigh add ${addressAfter(WORLD.server[family], index)} lladdr ${WORLD.serverMac} dev s1 nud permanent`,
+      ),
+    ),
     'route add 10.80.0.0/12 via 10.59.1.10',
     'route add fd80::/64 via fd59:1::10',
   ];

@@ -5,6 +5,7 @@
 import { closeSync, readSync } from 'node:fs';
 import { LoadedObject, mapMemory, openPinned, openWalk } from '../packet/bpf.js';
 import { conversation, establish } from '../packet/cases.js';
+import { plainRoute } from '../packet/routes.js';
 import { writeServices } from '../packet/service.js';
 import { readDevice } from '../packet/world.js';
 import { Wrapper } from '../packet/wrapper.js';
@@ -86,7 +87,7 @@ const input = JSON.parse(process.argv[2] ?? '{}') as FillInput;
 const devices = { client: await readDevice('c0'), server: await readDevice('s1') };
 const { target, table, walk } = openTable(input);
 const wrapper = new Wrapper(new LoadedObject(input.wrapper), target);
-const tcp = conversation(devices, 4, 'tcp');
+const tcp = conversation(devices, plainRoute(4), 'tcp');
 const begin = performance.now();
 establish(wrapper, tcp, FIRST_FLOW, input.flows);
 const seconds = (performance.now() - begin) / 1e3;

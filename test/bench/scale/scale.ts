@@ -135,7 +135,7 @@ async function measureCreation(figures: Figures, daemon: Daemon): Promise<void> 
 }
 
 function reportLookup(figures: Figures, few: readonly PacketFigure[], many: readonly PacketFigure[]): void {
-  for (const name of ['established TCP, 1 flow', 'new flow (SYN), 512 half-open', 'SYN flood, half-open table full']) {
+  for (const name of ['established TCP', 'new flow', 'SYN flood, half-open table full']) {
     const one = few.find((figure) => figure.name === name);
     const all = many.find((figure) => figure.name === name);
     if (!one || !all) continue;
