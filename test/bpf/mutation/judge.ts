@@ -37,8 +37,6 @@ export class Judge {
   touched = 0;
   /** A flow may be there that nobody has seen: the world has to be made anew. */
   stale = false;
-  /** The flows' handshakes are through. */
-  established = false;
   private readonly packet = new RawPacket();
   private readonly outgoing = new RawPacket();
   private readonly quote = new RawQuote();
@@ -72,7 +70,8 @@ export class Judge {
     if (!answer) return fault;
     this.drops++;
     this.model.remember(packet, true);
-    if (packet.kind === Kind.flow && !this.model.flows.has(this.model.keyOf(packet))) this.stale = true;
+    const known = this.model.flows.has(this.model.keyOf(packet));
+    if (packet.kind === Kind.flow && (packet.opens || !known)) this.stale = true;
     return undefined;
   }
 
@@ -116,17 +115,18 @@ export class Judge {
       return packet.ttl <= 1 || this.aboutUs() ? undefined : 'an error about others was dropped';
     const direction = model.flows.get(model.keyOf(packet));
     const service = model.serviceOf(packet);
-    if (!direction && service && !isStrict(service.way)) {
-      // The flow may have been opened before its packet was refused.
-      this.stale = true;
+    const way = (direction?.service ?? service)?.way;
+    if (way !== undefined && !isStrict(way)) {
+      // The flow may have been opened, or opened anew, before its packet was refused.
+      this.stale ||= packet.opens || !direction;
       return undefined;
     }
-    if (packet.protocol === SCTP || (direction && !isStrict(direction.service.way))) return undefined;
+    if (packet.protocol === SCTP) return undefined;
     if (direction) {
       // A client may have any address, also one that no route leads to.
       return direction.reply || packet.ttl <= 1 ? undefined : 'a packet of a flow was dropped';
     }
-    if (service && isNobody(packet)) return undefined;
+    if (service && (isNobody(packet) || service.endpoints.length === 0)) return undefined;
     return service?.allows?.(packet) === false ? undefined : 'dropped without a reason';
   }
 
@@ -138,8 +138,11 @@ export class Judge {
     const known = model.flows.get(key);
     if (known && this.isSent(known, output, length, verdict)) {
       model.remember(packet, true);
+      if (known.reply && known.otherKey !== undefined) model.answered.add(known.otherKey);
       return undefined;
     }
+    const forward = known?.reply && known.service.way === 'proxy' ? model.flows.get(known.otherKey ?? '') : undefined;
+    if (forward && this.proxy.isHeaderBack(packet, forward, output, length)) return undefined;
     if (packet.part === Part.later) return 'a later part that went another way than its flow';
     const opened = this.judgeOpening(key, known, output, length, verdict);
     const fault = opened !== undefined && this.isPath(output, length) ? undefined : opened;
@@ -290,9 +293,12 @@ export class Judge {
     const ahead = ((word(bytes, at) << 16) | word(bytes, at + 2)) - FIRST_SEQUENCE;
     const size = packet.six ? 52 : 28;
     const seen = ((word(output, at) << 16) | word(output, at + 2)) - FIRST_SEQUENCE;
-    // When the endpoint has acknowledged the header, its number space is another one for good.
-    const settled = this.established && ((ahead - size) | 0) === (seen | 0);
-    if (!answer.reply || ((ahead | 0) <= 0 && !settled)) return;
+    // Before the endpoint has answered there was nothing but a SYN. When it has acknowledged the header, its number space
+    // is another one for good; when that is, tests of their own judge.
+    const answered = this.model.answered.has(answer.otherKey ?? '');
+    if (!answer.reply || !answered || (ahead | 0) === (seen | 0)) return;
+    const settled = ((ahead - size) | 0) === (seen | 0);
+    if ((ahead | 0) <= 0 && !settled) return;
     const moved = FIRST_SEQUENCE + (settled ? ahead - size : Math.max(0, (ahead >>> 0) - size));
     const [before, check] = [sumOf(bytes, at, at + 4), quote.transport + 16];
     setWord(bytes, at, (moved >>> 16) & 0xffff);

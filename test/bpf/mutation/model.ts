@@ -38,6 +38,9 @@ export interface Direction extends RawChange {
   readonly service: ServiceModel;
   readonly endpoint: EndpointModel;
   readonly reply: boolean;
+  /** Who began the flow. */
+  readonly client: Uint8Array;
+  readonly clientPort: number;
   /** Key of the other direction; none for DSR. */
   readonly otherKey: string | undefined;
 }
@@ -84,7 +87,8 @@ export function tupleKey(
 export class Model {
   readonly flows = new Map<string, Direction>();
   readonly fragments = new Map<string, Fragments>();
-  /** Of the flow table's other directions: who answers. */
+  /** Flows whose endpoint has said something, by the key of the client's packets. */
+  readonly answered = new Set<string>();
   constructor(
     readonly services: readonly ServiceModel[],
     /** Parts of packets to or from these are kept until the first has come. */
@@ -93,6 +97,7 @@ export class Model {
 
   forget(): void {
     this.flows.clear();
+    this.answered.clear();
     this.fragments.clear();
   }
 
@@ -170,7 +175,7 @@ export class Model {
       if (owner && owner.otherKey !== key) return undefined;
     }
     this.close(key);
-    const common = { service, endpoint };
+    const common = { service, endpoint, client, clientPort: packet.sport };
     const direction: Direction = { ...forward, ...common, reply: false, otherKey };
     this.flows.set(key, direction);
     if (otherKey === undefined) return direction;
@@ -183,6 +188,7 @@ export class Model {
     const direction = this.flows.get(key);
     if (!direction) return;
     this.flows.delete(key);
+    this.answered.delete(key);
     if (direction.otherKey !== undefined) this.flows.delete(direction.otherKey);
   }
 }

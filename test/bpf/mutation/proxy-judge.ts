@@ -29,6 +29,21 @@ export class ProxyJudge {
     return this.keepsPayload(packet, out, header) && this.keepsNumbers(packet, out, header.length, direction.reply);
   }
 
+  /** The endpoint says that it has not got the header: what says so is turned round and brings it. */
+  isHeaderBack(packet: RawPacket, forward: Direction, output: Uint8Array, length: number): boolean {
+    const { out } = this;
+    out.read(output, length);
+    const { addresses: at, size } = out;
+    const { source, destination, sport, dport } = forward;
+    if (out.protocol !== 6 || size !== source.length || out.sport !== sport || out.dport !== dport) return false;
+    if (!sameBytes(output, at, source, 0, size) || !sameBytes(output, at + size, destination, 0, size)) return false;
+    const header = proxyHeader(
+      { address: ipText(forward.client), port: forward.clientPort },
+      { address: ipText(forward.service.vip), port: forward.service.first },
+    );
+    return this.isHeaderAlone(out, header) && (isRight(out) || !isRight(packet));
+  }
+
   private headerOf(packet: RawPacket, direction: Direction): Uint8Array {
     const { bytes, addresses: at, size, sport, dport } = packet;
     const ends = [ipText(bytes.slice(at, at + size)), ipText(bytes.slice(at + size, at + 2 * size))] as const;

@@ -68,7 +68,6 @@ export class World {
    */
   refresh(established = this.established): void {
     this.established = established;
-    this.judge.established = established;
     const { maps } = this.bench.path;
     for (const map of [maps.flows, maps.pending, maps.fragments, maps.heldFragments, maps.associations, maps.offers])
       clearTable(map.fd);
