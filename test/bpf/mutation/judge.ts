@@ -27,8 +27,6 @@ import { ProxyJudge } from './proxy-judge.js';
 
 const SCTP = 132;
 const NO_HOP_TAKEN = 0;
-/** Of what the client sends behind its SYN (segments.ts). */
-const FIRST_SEQUENCE = 1001;
 
 export class Judge {
   /** Drops that must be found in the counters. */
@@ -290,19 +288,15 @@ export class Judge {
     const { packet, quote } = this;
     const { bytes, end } = packet;
     const at = quote.transport + 4;
-    const ahead = ((word(bytes, at) << 16) | word(bytes, at + 2)) - FIRST_SEQUENCE;
-    const size = packet.six ? 52 : 28;
-    const seen = ((word(output, at) << 16) | word(output, at + 2)) - FIRST_SEQUENCE;
-    // Before the endpoint has answered there was nothing but a SYN. When it has acknowledged the header, its number space
-    // is another one for good; when that is, tests of their own judge.
+    const seen = (word(output, at) << 16) | word(output, at + 2);
+    // Before the endpoint has answered there was nothing but a SYN. Afterwards a number is less by the header's length, or
+    // the first behind the header; which, tests of their own judge.
     const answered = this.model.answered.has(answer.otherKey ?? '');
-    if (!answer.reply || !answered || (ahead | 0) === (seen | 0)) return;
-    const settled = ((ahead - size) | 0) === (seen | 0);
-    if ((ahead | 0) <= 0 && !settled) return;
-    const moved = FIRST_SEQUENCE + (settled ? ahead - size : Math.max(0, (ahead >>> 0) - size));
+    const back = ((word(bytes, at) << 16) | word(bytes, at + 2)) - seen;
+    if (!answer.reply || !answered || back <= 0 || back > (packet.six ? 52 : 28)) return;
     const [before, check] = [sumOf(bytes, at, at + 4), quote.transport + 16];
-    setWord(bytes, at, (moved >>> 16) & 0xffff);
-    setWord(bytes, at + 2, moved & 0xffff);
+    setWord(bytes, at, (seen >>> 16) & 0xffff);
+    setWord(bytes, at + 2, seen & 0xffff);
     const after = sumOf(bytes, at, at + 4);
     // The quoted checksum covers the number, and that of the error both.
     if (check + 2 <= end) {
