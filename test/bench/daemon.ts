@@ -99,14 +99,17 @@ export interface Endpoint {
   readonly weight: number;
 }
 
+export interface ServiceArguments {
+  readonly externalIP: string;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  readonly mode?: number;
+  readonly sel?: number;
+  readonly proxyprotocolv2?: boolean;
+}
+
 export interface Rule {
-  readonly serviceArguments: {
-    readonly externalIP: string;
-    readonly port: number;
-    readonly protocol: 'tcp' | 'udp';
-    readonly mode?: number;
-    readonly sel?: number;
-  };
+  readonly serviceArguments: ServiceArguments;
   readonly endpoints: readonly Endpoint[];
 }
 

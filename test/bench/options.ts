@@ -22,7 +22,8 @@ export const USAGE = `Usage: npm run bench -- [options]
 
   --full                all parts, more and longer rounds (about 15 minutes)
   --only PART[,PART]    traffic, packet, programs, scale; a quick run does traffic and packet
-  --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb, onearm, wires, xdp
+  --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb; on request also onearm, fullnat, dsr,
+                        nat64, ppv2, haproxy-ppv2, wires, xdp
   --rounds N            so many rounds of traffic, however long they take
   --object FILE         a packet path to measure instead of bpf/build/loxilb.bpf.o; give it twice to compare two
   --json FILE           write all figures there

@@ -49,12 +49,12 @@ export function planSlices(options: SliceOptions): Slice[] {
 function bulkSlice(options: SliceOptions, streams: number, rate: RowId, cost: RowId): Slice {
   return {
     name: rate,
-    applies: () => true,
+    applies: (runner) => runner.targets.bulk !== undefined,
     measure: (runner, meter) =>
       measured(meter, async () => {
         const { bytes, seconds } = await sendBulk(
           runner.topology.client,
-          runner.targets.bulk,
+          runner.targets.bulk as string,
           streams,
           options.bulkMegabytes,
         );

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { Contender } from './contenders/contender.js';
 import { direct } from './contenders/direct.js';
-import { haproxy } from './contenders/haproxy.js';
-import { loxilb, loxilbOnearm, loxilbWires, loxilbXdp } from './contenders/loxilb.js';
+import { haproxy, haproxyPpv2 } from './contenders/haproxy.js';
+import { loxilb, loxilbModes } from './contenders/loxilb.js';
 import { nftables } from './contenders/nftables.js';
 import { nginxStream } from './contenders/nginx-stream.js';
 import { CpuMeter } from './cpu.js';
@@ -16,16 +16,7 @@ import { summarise } from './statistics.js';
 import { buildTopology, describeTopology, namespaceId, namespacesOf } from './topology.js';
 import { startServers, untilServed } from './traffic/servers.js';
 
-const CONTENDERS: readonly Contender[] = [
-  direct,
-  nftables,
-  haproxy,
-  nginxStream,
-  loxilb,
-  loxilbOnearm,
-  loxilbWires,
-  loxilbXdp,
-];
+const CONTENDERS: readonly Contender[] = [direct, nftables, haproxy, nginxStream, loxilb, ...loxilbModes, haproxyPpv2];
 
 const QUICK = { httpMs: 600, bulkMegabytes: 300, udpMs: 400, udpFlows: 4 };
 const FULL = { httpMs: 2000, bulkMegabytes: 1500, udpMs: 1500, udpFlows: 4 };

@@ -4,12 +4,15 @@ import type { Topology } from '../topology.js';
 export const HTTP_PORT = 80;
 export const BULK_PORT = 5201;
 export const UDP_PORT = 9000;
+/** Of the same HTTP servers, where they want to be told the client. */
+export const PROXIED_PORT = 8081;
 
 /** Where the client finds a contender's services. */
 export interface Targets {
   /** Addresses of the HTTP service; direct forwarding has one per server, a balancer has its VIP. */
   readonly http: readonly string[];
-  readonly bulk: string;
+  /** Not all have these. */
+  readonly bulk?: string;
   readonly udp?: string;
 }
 

@@ -2,24 +2,34 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run, start } from '../process.js';
 import type { Topology } from '../topology.js';
-import { BULK_PORT, type Contender, HTTP_PORT, vipTargets } from './contender.js';
+import { BULK_PORT, type Contender, HTTP_PORT, PROXIED_PORT, vipTargets } from './contender.js';
 
 /** HAProxy in tcp mode, one thread per CPU, as its documentation sets it up. It has no UDP. */
-export const haproxy: Contender = {
-  name: 'haproxy',
-  title: 'HAProxy (tcp)',
-  async start(scope, topology, workDir) {
-    const file = join(workDir, 'haproxy.cfg');
-    await writeFile(file, config(topology));
-    await run(['ip', '-n', topology.lb, 'addr', 'add', `${topology.vip}/32`, 'dev', 'lo']);
-    start(scope, ['haproxy', '-db', '-f', file], join(workDir, 'haproxy.log'), { namespace: topology.lb });
-    const { http, bulk } = vipTargets(topology);
-    return { http, bulk };
-  },
+export const haproxy = proxy('haproxy', 'HAProxy (tcp)', `${HTTP_PORT}`);
+
+/** The servers are told the client. */
+export const haproxyPpv2: Contender = {
+  ...proxy('haproxy-ppv2', 'HAProxy PROXY v2', `${PROXIED_PORT} send-proxy-v2`),
+  optional: true,
 };
 
-function config(topology: Topology): string {
-  const servers = topology.serverAddresses.map((address, i) => `  server s${i + 1} ${address}:${HTTP_PORT}`);
+function proxy(name: string, title: string, server: string): Contender {
+  return {
+    name,
+    title,
+    async start(scope, topology, workDir) {
+      const file = join(workDir, `${name}.cfg`);
+      await writeFile(file, config(topology, server));
+      await run(['ip', '-n', topology.lb, 'addr', 'add', `${topology.vip}/32`, 'dev', 'lo']);
+      start(scope, ['haproxy', '-db', '-f', file], join(workDir, `${name}.log`), { namespace: topology.lb });
+      const { http, bulk } = vipTargets(topology);
+      return { http, bulk };
+    },
+  };
+}
+
+function config(topology: Topology, server: string): string {
+  const servers = topology.serverAddresses.map((address, i) => `  server s${i + 1} ${address}:${server}`);
   return `
 global
   maxconn 8000

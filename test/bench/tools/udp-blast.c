@@ -55,13 +55,27 @@ static int udp_socket(void)
 	return fd;
 }
 
+/* Where a datagram went to: behind direct server return that is the service's address. */
+union destination {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(struct in_pktinfo))];
+};
+
 static void answer(int fd, const struct msghdr *from, const struct report *report)
 {
 	struct iovec data = { (void *)report, sizeof(*report) };
 	struct msghdr reply = {
 		.msg_name = from->msg_name, .msg_namelen = from->msg_namelen, .msg_iov = &data, .msg_iovlen = 1
 	};
+	struct in_pktinfo *info = (void *)CMSG_DATA((struct cmsghdr *)from->msg_control);
 
+	/* From there: the interface would choose another of the machine's. */
+	if (from->msg_controllen) {
+		info->ipi_spec_dst = info->ipi_addr;
+		info->ipi_ifindex = 0;
+		reply.msg_control = from->msg_control;
+		reply.msg_controllen = from->msg_controllen;
+	}
 	if (sendmsg(fd, &reply, 0) < 0)
 		perror("answer");
 }
@@ -70,13 +84,16 @@ static _Noreturn void sink(int port)
 {
 	static char payload[BATCH][MAX_PAYLOAD];
 	static struct sockaddr_in from[BATCH];
+	static union destination to[BATCH];
 	struct mmsghdr messages[BATCH] = {};
 	struct iovec data[BATCH];
 	struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(port) };
 	struct report report = {};
 	uint64_t first = 0;
-	int fd = udp_socket();
+	int fd = udp_socket(), on = 1;
 
+	if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)))
+		fail("IP_PKTINFO");
 	if (bind(fd, (struct sockaddr *)&own, sizeof(own)))
 		fail("bind");
 	for (int i = 0; i < BATCH; i++) {
@@ -84,8 +101,11 @@ static _Noreturn void sink(int port)
 		messages[i].msg_hdr = (struct msghdr){ .msg_name = &from[i], .msg_iov = &data[i], .msg_iovlen = 1 };
 	}
 	for (;;) {
-		for (int i = 0; i < BATCH; i++)
+		for (int i = 0; i < BATCH; i++) {
 			messages[i].msg_hdr.msg_namelen = sizeof(from[i]);
+			messages[i].msg_hdr.msg_control = &to[i];
+			messages[i].msg_hdr.msg_controllen = sizeof(to[i]);
+		}
 		int n = recvmmsg(fd, messages, BATCH, MSG_WAITFORONE, NULL);
 
 		if (n < 0 && errno != EINTR)

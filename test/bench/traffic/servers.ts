@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BULK_PORT, HTTP_PORT, UDP_PORT } from '../contenders/contender.js';
+import { BULK_PORT, HTTP_PORT, PROXIED_PORT, UDP_PORT } from '../contenders/contender.js';
 import { start, tryRun, until } from '../process.js';
 import type { Scope } from '../scope.js';
 import type { Topology } from '../topology.js';
@@ -37,16 +37,22 @@ http {
   keepalive_requests 1000000000;
   server {
     listen ${HTTP_PORT} backlog=4096;
+    listen ${PROXIED_PORT} backlog=4096 proxy_protocol;
     location / { return 200 "${'x'.repeat(PAGE_BYTES)}"; }
   }
 }
 `;
 }
 
+/** A URL of the HTTP service at an address. */
+export function urlOf(address: string): string {
+  return `http://${address.includes(':') ? `[${address}]` : address}/`;
+}
+
 /** The client gets the page from `address`. */
 export function untilServed(topology: Topology, address: string): Promise<void> {
   return until(`HTTP through ${topology.name}`, async () => {
-    const curl = ['curl', '-s', '-o', '/dev/null', '-w', '%{size_download}', '-m', '1', `http://${address}/`];
+    const curl = ['curl', '-s', '-o', '/dev/null', '-w', '%{size_download}', '-m', '1', urlOf(address)];
     return (await tryRun(curl, { namespace: topology.client })).stdout === String(PAGE_BYTES);
   });
 }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { tryRun } from '../process.js';
+import { urlOf } from './servers.js';
 
 const SCRIPT = fileURLToPath(new URL('./wrk.lua', import.meta.url));
 const CONNECTIONS = 32;
@@ -26,7 +27,7 @@ export async function loadHttp(
 ): Promise<WrkResult> {
   const command = ['wrk', '-t', String(THREADS), '-c', String(CONNECTIONS), '-d', '60s', '-s', SCRIPT];
   if (!keepAlive) command.push('-H', 'Connection: close');
-  command.push(`http://${addresses[0]}/`);
+  command.push(urlOf(addresses[0] as string));
   const { stdout, stderr } = await tryRun(command, {
     namespace,
     interruptAfterMs: ms,
