@@ -58,8 +58,9 @@ export default defineConfig({
       },
       privileged('kernel', ['core/**/*.kernel.test.ts'], 1, 60_000),
       privileged('bpf', ['test/bpf/**/*.test.ts'], 2, 60_000),
-      privileged('integration', ['test/integration/**/*.test.ts'], 3, 180_000),
-      privileged('readme', ['test/readme/**/*.test.ts'], 4, 180_000),
+      privileged('model', ['test/model/**/*.test.ts'], 3, 60_000),
+      privileged('integration', ['test/integration/**/*.test.ts'], 4, 180_000),
+      privileged('readme', ['test/readme/**/*.test.ts'], 5, 180_000),
     ],
   },
 });

@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-all_levels=(check unit unit-24 conformance kernel bpf bpf-newer bpf-fallback integration readme)
+all_levels=(check unit unit-24 conformance kernel bpf bpf-newer bpf-fallback model integration readme)
 levels=("$@")
 [ $# -gt 0 ] || levels=("${all_levels[@]}")
 
@@ -113,7 +113,7 @@ run_level() {
 	unit) run_vitest unit unit node ;;
 	unit-24) run_unit_24 ;;
 	conformance) run_vitest conformance conformance node ;;
-	kernel | bpf | integration | readme) run_privileged "$1" "$1" ;;
+	kernel | bpf | model | integration | readme) run_privileged "$1" "$1" ;;
 	bpf-newer) run_bpf_newer ;;
 	# The same packets, as on a kernel without what is newer than 5.15.
 	bpf-fallback) LOXILB_BPF_OLD_KERNEL=1 run_privileged bpf-fallback bpf ;;
