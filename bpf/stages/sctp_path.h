@@ -107,7 +107,8 @@ __noinline int sctp_insert_path(const struct pkt *p, struct ct_entry *path, __u3
 	reverse.port_delta = csum_negate(path->port_delta);
 	reverse.tcp_ack = peer_tag;
 	ct_reverse_key(&key, &p->key, path);
-	err = insert_unique(&key, &reverse);
+	/* What was made one way stays so. */
+	err = path->flags & CT_ONE_WAY ? -EEXIST : insert_unique(&key, &reverse);
 	if (err && err != -EEXIST)
 		return -1;
 	if (err)
@@ -194,6 +195,12 @@ __noinline int sctp_open_path(struct __sk_buff *skb, const struct pkt *p, __u32 
 		if (sctp_is_vip(&p->key.saddr, &assoc->first.daddr, first->service_id))
 			return VERDICT_NEXT;
 		sctp_path_to_client(p, assoc, first, &path);
+		/*
+		 * Who knows a tag may send to the client, but not have the packets of a client's address sent to itself: that
+		 * way is made by the client's own packets, and leads to the endpoint.
+		 */
+		if (!ip_equal(&p->key.saddr, &first->ndaddr))
+			path.flags |= CT_ONE_WAY;
 	}
 	path.service_id = first->service_id;
 	path.endpoint_id = first->endpoint_id;
