@@ -7,6 +7,7 @@ import { measurePackets } from './packet/packet.js';
 import { tryRun } from './process.js';
 import { measurePrograms } from './programs.js';
 import { measureScale } from './scale/scale.js';
+import { measureFlood } from './scale/syn-flood.js';
 import { Scope } from './scope.js';
 import { removeNamespaces, staleNamespaces } from './topology.js';
 import { measureTraffic } from './traffic.js';
@@ -52,6 +53,7 @@ async function measure(options: Options, workDir: string): Promise<Map<string, R
   }
   if (options.parts.has('programs')) reports.set('Programs', await measurePrograms(workDir, progress));
   if (options.parts.has('scale')) reports.set('Scale', await measureScale(workDir, progress));
+  if (options.parts.has('flood')) reports.set('SYN flood', await measureFlood(workDir, progress));
   progress('');
   return reports;
 }

@@ -15,13 +15,13 @@ export interface Options {
   readonly help: boolean;
 }
 
-const PARTS = ['traffic', 'packet', 'programs', 'scale'] as const;
+const PARTS = ['traffic', 'packet', 'programs', 'scale', 'flood'] as const;
 export type Part = (typeof PARTS)[number];
 
 export const USAGE = `Usage: npm run bench -- [options]
 
   --full                all parts, more and longer rounds (about 15 minutes)
-  --only PART[,PART]    traffic, packet, programs, scale; a quick run does traffic and packet
+  --only PART[,PART]    traffic, packet, programs, scale, flood; a quick run does traffic and packet
   --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb; on request also onearm, fullnat, dsr,
                         nat64, ppv2, haproxy-ppv2, wires, xdp
   --rounds N            so many rounds of traffic, however long they take
