@@ -14,7 +14,12 @@ import { describePath } from './scenario.js';
 
 const ALL = Number(process.env.MUTATIONS ?? 1_000_000);
 const SEED = Number(process.env.SEED ?? 1);
-const CASES = MODES.flatMap((mode) =>
+/**
+ * On old kernels the programs cannot tell a checksum left to the device from a wrong one: a SYN with data, which is cut off
+ * in front of a PROXY header, gets a right one whatever it had. What follows from damaged ones is not judged there.
+ */
+const JUDGED = MODES.filter(({ way }) => way !== 'proxy' || !process.env.LOXILB_BPF_OLD_KERNEL);
+const CASES = JUDGED.flatMap((mode) =>
   ([4, 6] as const).flatMap((family) =>
     mode.protocols.map((protocol) => ({ mode, family, protocol, name: mode.name })),
   ),
