@@ -12,7 +12,7 @@ import { Scope } from './scope.js';
 import { removeNamespaces, staleNamespaces } from './topology.js';
 import { measureTraffic } from './traffic.js';
 
-/** A quick run is done within a minute; the traffic rounds take what the rest leaves. */
+/** Traffic of a quick run; the packet part takes a minute or so besides. */
 const QUICK_TRAFFIC_MS = 40_000;
 
 interface Report {

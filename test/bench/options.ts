@@ -20,7 +20,7 @@ export type Part = (typeof PARTS)[number];
 
 export const USAGE = `Usage: npm run bench -- [options]
 
-  --full                all parts, more and longer rounds (about 15 minutes)
+  --full                all parts, more and longer rounds (about half an hour)
   --only PART[,PART]    traffic, packet, programs, scale, flood; a quick run does traffic and packet
   --contenders A[,B]    of direct, nft, haproxy, nginx, loxilb; on request also onearm, fullnat, dsr,
                         nat64, ppv2, haproxy-ppv2, wires, xdp
