@@ -6,7 +6,15 @@ import { type Output, printLine, type Terminal } from './terminal.js';
 interface ErrorBody {
   readonly message?: string;
   readonly result?: string;
-  readonly error?: { readonly field?: string; readonly value?: unknown; readonly remedy?: string };
+  readonly error?: ErrorDetails;
+}
+
+interface ErrorDetails {
+  /** The refusal in words; `result` may be one of the old, short texts that clients know. */
+  readonly text?: string;
+  readonly field?: string;
+  readonly value?: unknown;
+  readonly remedy?: string;
 }
 
 /** Prints the answer to a POST or DELETE. True when it was a success. */
@@ -38,7 +46,7 @@ export function printResult(
   return !failed;
 }
 
-/** Prints why the daemon refused: its text, then the field and the remedy if it names them. */
+/** Prints why the daemon refused: its text, then the reason, the field and the remedy if it names them. */
 export function printFailure(terminal: Terminal, output: Output, spec: CommandSpec, answer: Answer): void {
   const stream = errorStream(terminal, output);
   const body = parse(answer.text);
@@ -51,9 +59,15 @@ export function printFailure(terminal: Terminal, output: Output, spec: CommandSp
     printLine(stream, `Error: plugin '${spec.plugin}' is not enabled on this loxilb: add it to loxilb.config.ts`);
     return;
   }
-  printLine(stream, `Error: ${result ?? message ?? `HTTP status ${answer.status}`}`);
-  if (error?.field) printLine(terminal.stderr, `  field: ${error.field}${valueText(error.value)}`);
-  if (error?.remedy) printLine(terminal.stderr, `  remedy: ${error.remedy}`);
+  const short = result ?? message ?? `HTTP status ${answer.status}`;
+  printLine(stream, `Error: ${short}`);
+  if (error) printDetails(terminal.stderr, error, short);
+}
+
+function printDetails(stderr: Terminal['stderr'], { text, field, value, remedy }: ErrorDetails, short: string): void {
+  if (text && text !== short) printLine(stderr, `  reason: ${text}`);
+  if (field) printLine(stderr, `  field: ${field}${valueText(value)}`);
+  if (remedy) printLine(stderr, `  remedy: ${remedy}`);
 }
 
 /** Where errors go: with the tables they belong to, but never into data another program reads. */

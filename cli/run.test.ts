@@ -189,7 +189,10 @@ describe('create and delete', () => {
   });
 
   it('prints the reason, the field and the remedy of a refusal', async () => {
-    const error = { code: 'LB_WEIGHT', field: 'endpoints.0.weight', value: 300, remedy: 'use a weight up to 255' };
+    const error = {
+      ...{ code: 'LB_WEIGHT', text: 'weight out of range: 300 (0..255)', field: 'endpoints.0.weight' },
+      ...{ value: 300, remedy: 'use a weight up to 255' },
+    };
     daemon.on('POST /config/loadbalancer', {
       status: 400,
       body: {
@@ -203,8 +206,18 @@ describe('create and delete', () => {
     expect(await daemon.loxicmd(CREATE)).toEqual({
       status: 1,
       stdout: 'ProtoPortpair: map[tcp:[80:55555]]\nDebug: response.StatusCode: 400\nError: service-args error\n',
-      stderr: '  field: endpoints.0.weight (300)\n  remedy: use a weight up to 255\n',
+      stderr:
+        '  reason: weight out of range: 300 (0..255)\n' +
+        '  field: endpoints.0.weight (300)\n' +
+        '  remedy: use a weight up to 255\n',
     });
+  });
+
+  it('does not repeat a reason that the result says already', async () => {
+    const result = 'a tunnel needs mode dsr, not default';
+    const error = { code: 'LB_TUNNEL_NOT_DSR', text: result, field: 'serviceArguments.tunnel', value: 'ipip' };
+    daemon.on('POST /config/loadbalancer', { status: 400, body: { code: 400, result, error } });
+    expect((await daemon.loxicmd(CREATE)).stderr).toBe('  field: serviceArguments.tunnel ("ipip")\n');
   });
 
   it('sends every protocol and prints every result', async () => {
