@@ -147,11 +147,14 @@ export function countByName(replies: readonly Reply[]): Record<string, number> {
   return counts;
 }
 
+/** Waits until there is an answer from there: on links just made the first packets may find no neighbour yet. */
+export async function untilReached(netns: Namespace, address: string): Promise<void> {
+  await until(`${netns.name} reaches ${address}`, async () => (await ping(netns, address, 1)) === 1);
+}
+
 /** Waits until the balancer knows the neighbours, so that a first packet does not measure ARP. */
 export async function warmUp(network: Network): Promise<void> {
-  for (const host of [network.client, ...network.servers]) {
-    for (const address of [host.gateway.v4, host.gateway.v6]) {
-      await until(`${host.netns.name} reaches the balancer`, async () => (await ping(host.netns, address, 1)) === 1);
-    }
+  for (const { netns, gateway } of [network.client, ...network.servers]) {
+    for (const address of [gateway.v4, gateway.v6]) await untilReached(netns, address);
   }
 }
