@@ -86,6 +86,19 @@ describe('followNetwork', () => {
     expect(broker.attach.mock.calls.map(([one]) => one.name)).toEqual(['lo', 'eth7', 'eth7', 'renamed']);
   });
 
+  it('attaches again to what the kernel has told of, also when nothing of it is new', () => {
+    const { broker, change } = createScene([LO, link(7, 'eth7')]);
+    change('link', [LO, link(7, 'eth7')]);
+    expect(broker.attach.mock.calls.map(([one]) => one.name)).toEqual(['lo', 'eth7', 'eth7']);
+  });
+
+  it('first takes the programs off what is gone: another may have its name', () => {
+    const { broker, change } = createScene([LO, link(7, 'eth7')]);
+    change('link', [LO, link(8, 'eth7')]);
+    const last = (mock: { mock: { invocationCallOrder: number[] } }) => mock.mock.invocationCallOrder.at(-1) ?? 0;
+    expect(last(broker.retain)).toBeLessThan(last(broker.attach));
+  });
+
   it('raises the generation after every change', () => {
     const { broker, change, stop } = createScene([LO]);
     for (const kind of ['address', 'route', 'neighbor', 'link'] as const) change(kind);

@@ -28,7 +28,7 @@ export interface FollowOptions {
  */
 export function followNetwork(options: FollowOptions): () => void {
   const { broker, network } = options;
-  const known = new Map<number, string>();
+  const known = new Map<number, NetworkLink>();
   reconcileInterfaces(options, known);
   broker.bumpGeneration();
   return network.onChange((kinds) => {
@@ -37,27 +37,38 @@ export function followNetwork(options: FollowOptions): () => void {
   });
 }
 
-function reconcileInterfaces({ broker, network, allowed, log }: FollowOptions, known: Map<number, string>): void {
+function reconcileInterfaces({ broker, network, allowed, log }: FollowOptions, known: Map<number, NetworkLink>): void {
   const wanted = selectInterfaces(network.links(), allowed);
-  // First what the programs know of an interface, then its packets.
-  broker.writeInterfaces(wanted);
-  for (const link of wanted) {
-    if (known.get(link.ifindex) === link.name) continue;
-    try {
-      broker.attach(link);
-      known.set(link.ifindex, link.name);
-      log.info({ interface: link.name, ifindex: link.ifindex }, 'attached');
-    } catch (error) {
-      if (!isLoxilbError(error)) throw error;
-      log.warn({ interface: link.name, code: error.code, remedy: error.remedy }, `not attached: ${error.message}`);
-    }
-  }
   const indexes = new Set(wanted.map((link) => link.ifindex));
+  // First what is gone: its name may be another's by now.
   broker.retain(indexes);
   for (const ifindex of known.keys()) if (!indexes.has(ifindex)) known.delete(ifindex);
+  // Then what the programs know of an interface, then its packets.
+  broker.writeInterfaces(wanted);
+  for (const link of wanted) attachTo(link, { broker, known, log });
   // Only beside tc, which does what XDP passes on.
   broker.updateXdp(
     wanted.filter((link) => known.has(link.ifindex)),
     network.links(),
   );
+}
+
+/**
+ * Again whenever the kernel has said something about the link: one that was in another namespace for a moment comes back
+ * with its name and its index, but without our programs.
+ */
+function attachTo(
+  link: NetworkLink,
+  { broker, known, log }: Pick<FollowOptions, 'broker' | 'log'> & { known: Map<number, NetworkLink> },
+): void {
+  const before = known.get(link.ifindex);
+  if (before === link) return;
+  try {
+    broker.attach(link);
+    known.set(link.ifindex, link);
+    if (before?.name !== link.name) log.info({ interface: link.name, ifindex: link.ifindex }, 'attached');
+  } catch (error) {
+    if (!isLoxilbError(error)) throw error;
+    log.warn({ interface: link.name, code: error.code, remedy: error.remedy }, `not attached: ${error.message}`);
+  }
 }

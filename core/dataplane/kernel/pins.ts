@@ -72,3 +72,17 @@ export function removePinFolder(folder: string): boolean {
 export function pinName(text: string): string {
   return text.replaceAll('%', '%25').replaceAll('.', '%2E');
 }
+
+/**
+ * Gives a pin another name when its name is needed for another interface: pinning over it would take the program off the
+ * interface it belongs to. Returns the new path. The percent sign keeps it apart from what `pinName` makes.
+ */
+export function setAside(path: string, ifindex: number, suffix: string): string {
+  const aside = join(dirname(path), `%${ifindex}${suffix}`);
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  return aside;
+}

@@ -6,7 +6,7 @@ import { kernelError } from '../errors.js';
 import { AttachType, createTcxLink, detachLink, queryTcxPrograms, tcxLinkFacts, updateLink } from '../sys/bpf.js';
 import { closeFd } from '../sys/libc.js';
 import { DIRECTIONS, type Direction, type Hook } from './hook.js';
-import { listPins, openPin, pinAtomically, pinName, removePin } from './pins.js';
+import { listPins, openPin, pinAtomically, pinName, removePin, setAside } from './pins.js';
 
 const ATTACH_TYPE = { ingress: AttachType.TCX_INGRESS, egress: AttachType.TCX_EGRESS } as const;
 
@@ -24,6 +24,7 @@ export class TcxHook implements Hook {
     const path = join(this.folder, `${pinName(link.name)}_${direction}`);
     const key = keyOf(link.ifindex, direction);
     const present = this.pins.get(key);
+    if (present !== path) this.makeRoom(path, direction);
     if (present && this.replace(present, link, direction, programFd)) {
       if (present !== path) renameSync(present, path);
     } else {
@@ -57,6 +58,13 @@ export class TcxHook implements Hook {
     const direction = DIRECTIONS.find((candidate) => ATTACH_TYPE[candidate] === facts?.attachType);
     if (!facts || !direction || facts.ifindex === 0) removePin(path);
     else this.pins.set(keyOf(facts.ifindex, direction), path);
+  }
+
+  /** The pin of that name may be another interface's, which had the name before. */
+  private makeRoom(path: string, direction: Direction): void {
+    for (const [key, held] of this.pins) {
+      if (held === path) this.pins.set(key, setAside(path, Number(key.split('/')[0]), `_${direction}`));
+    }
   }
 
   /** False when the link no longer hangs on the interface, which then may be a new one with the same index. */

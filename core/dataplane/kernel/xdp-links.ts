@@ -5,7 +5,7 @@ import type { LinkName } from '../backend.js';
 import { createXdpLink, updateLink, xdpLinkFacts } from '../sys/bpf.js';
 import { closeFd } from '../sys/libc.js';
 import type { XdpMode } from '../xdp-choice.js';
-import { listPins, openPin, pinAtomically, pinName, removePin } from './pins.js';
+import { listPins, openPin, pinAtomically, pinName, removePin, setAside } from './pins.js';
 import { detachPin } from './tcx-hook.js';
 
 const SUFFIX: Readonly<Record<XdpMode, string>> = { native: '_xdp', generic: '_xdpgeneric' };
@@ -29,6 +29,7 @@ export class XdpLinks {
   attach(link: LinkName, mode: XdpMode, programFd: number): number {
     const path = join(this.folder, pinName(link.name) + SUFFIX[mode]);
     const present = this.pins.get(link.ifindex);
+    if (present?.path !== path) this.makeRoom(path);
     if (present?.mode === mode && replace(present.path, link.ifindex, programFd)) {
       if (present.path !== path) renameSync(present.path, path);
     } else {
@@ -56,6 +57,13 @@ export class XdpLinks {
 
   interfaces(): readonly number[] {
     return [...this.pins.keys()];
+  }
+
+  /** The pin of that name may be another interface's, which had the name before. */
+  private makeRoom(path: string): void {
+    for (const [ifindex, { path: held, mode }] of this.pins) {
+      if (held === path) this.pins.set(ifindex, { path: setAside(path, ifindex, SUFFIX[mode]), mode });
+    }
   }
 
   private adopt(path: string): void {
