@@ -39,6 +39,8 @@ export function secondsNow(): number {
  */
 export class DrainTable {
   private readonly notes = new Map<number, DrainNote>();
+  /** Ids whose note is over and may be in the map yet: a later daemon would take it for a drain. */
+  private readonly over = new Set<number>();
 
   constructor(
     private readonly map: MapSlice<number, DrainNote>,
@@ -60,12 +62,16 @@ export class DrainTable {
   /** At start: what an earlier daemon noted. */
   adopt(): void {
     this.notes.clear();
+    this.over.clear();
     for (const [id, note] of this.map.entries()) this.notes.set(id, note);
   }
 
   /** A drain that cannot be noted takes place all the same, and is cut short by a restart. */
   begin(ids: readonly number[], note: DrainNote): void {
-    for (const id of ids) this.notes.set(id, note);
+    for (const id of ids) {
+      this.notes.set(id, note);
+      this.over.delete(id);
+    }
     try {
       this.map.setMany(ids.map((id) => [id, note]));
     } catch (error) {
@@ -73,9 +79,20 @@ export class DrainTable {
     }
   }
 
-  end(ids: readonly number[]): void {
-    const known = ids.filter((id) => this.notes.delete(id));
-    if (known.length > 0) this.map.deleteMany(known);
+  /** A note that cannot be removed keeps nobody from what it was about: it goes with the next one, or by `tidy`. */
+  end(ids: Iterable<number>): void {
+    for (const id of ids) if (this.notes.delete(id)) this.over.add(id);
+    this.tidy();
+  }
+
+  tidy(): void {
+    if (this.over.size === 0) return;
+    try {
+      this.map.deleteMany([...this.over]);
+      this.over.clear();
+    } catch (error) {
+      this.log.warn({ err: error, endpoints: this.over.size }, 'notes of drains could not be removed yet');
+    }
   }
 
   /** Ids whose deadline has come. */

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endpointDirectory } from './directory.js';
 import { LbEndpointFlags } from './layout.gen.js';
 import { listRules } from './list-rules.js';
+import type { Rule } from './model.js';
 import { WEIGHT_LEFT } from './state.js';
 import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
 
@@ -144,6 +145,111 @@ describe('an endpoint that leaves its rule', () => {
   });
 });
 
+describe('the note of a drain', () => {
+  const notes = (): number[] => [...world.maps.drain.entries()].map(([id]) => id);
+
+  it('goes when the endpoint is back', () => {
+    withFlow();
+    detach({ drainTimeout: 30 });
+    world.post(body({ oper: 1 }, ['10.0.0.1']));
+    expect(notes()).toEqual([]);
+  });
+
+  it('does not refuse a request by being in the way, and goes soon', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 30 });
+    const before = world.operations();
+    world.post(body({ oper: 1 }, ['10.0.0.1']));
+    const writes = world.operations() - before;
+    detach({ drainTimeout: 30 });
+    for (let nth = 1; nth <= writes && notes().length === 1; nth++) {
+      world.failWrite = nth;
+      // Either nothing has happened, or all of it and the note is the one thing left.
+      try {
+        world.post(body({ oper: 1 }, ['10.0.0.1']));
+      } catch {
+        expect(slotsSeen(world)).toEqual(['10.0.0.2']);
+        continue;
+      }
+      expect(slotsSeen(world)).toEqual(['10.0.0.2', '10.0.0.1']);
+      break;
+    }
+    world.failWrite = undefined;
+    await pass();
+    expect([notes(), flagsOf(id), world.drains.size]).toEqual([[], 0, 0]);
+  });
+
+  it('goes at the deadline although it cannot be removed then, and the flows are cut in time', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 30 });
+    await pass(28_000);
+    world.failWrite = 1;
+    await pass(4_000);
+    expect([world.cuts[0], flagsOf(id), notes()]).toEqual([[id], CUT, []]);
+  });
+
+  it('goes with the id, after a try that failed', async () => {
+    const id = withFlow();
+    detach({ drainTimeout: 3600 });
+    setFlows(id, 0);
+    for (let nth = 1; nth <= 6; nth++) {
+      world.failWrite = nth;
+      await pass();
+      world.failWrite = undefined;
+    }
+    await pass();
+    expect([notes(), world.state.endpointIds.inUse]).toEqual([[], 1]);
+  });
+
+  it('of an endpoint of a deleted rule goes with its own last flow, not the last of the rule', async () => {
+    const id = withFlow();
+    const other = idOf('10.0.0.2');
+    setFlows(other, 1);
+    world.remove(firstKey(world), 3600);
+    await pass();
+    expect(notes()).toEqual([id, other]);
+    setFlows(id, 0);
+    await pass();
+    expect(notes()).toEqual([other]);
+    world = world.restart();
+    await pass();
+    expect([notes(), world.cuts.flat().includes(other), hasAddress(world, '20.20.20.1')]).toEqual([
+      [other],
+      false,
+      true,
+    ]);
+  });
+
+  it('is not waited for where a flow came so late that none was left', async () => {
+    const id = withFlow();
+    setFlows(idOf('10.0.0.2'), 1);
+    world.remove(firstKey(world), 3600);
+    await pass();
+    setFlows(id, 0);
+    await pass();
+    [id, idOf('10.0.0.2')].forEach((one, index) => {
+      setFlows(one, 1 - index);
+    });
+    await pass();
+    await pass();
+    expect([world.maps.serviceState.get(1)?.alive, flagsOf(id)]).toEqual([0, CUT]);
+  });
+
+  it('of an endpoint that is in no rule any more, and has none to drain by, is nobody’s', async () => {
+    const id = withFlow();
+    // As if a daemon had died while it put the endpoint back, and then the rule without it was stored.
+    world.maps.drain.set(id, {
+      ...{ addr: '20.20.20.1', until: Math.ceil(Date.now() / 1000) + 3600, mark: 0, port: 80, portMax: 80, proto: 6 },
+      ...{ reset: 0, ownsAddress: 1 },
+    });
+    const [key, rule] = [...world.stored][0] as [string, Rule];
+    world.stored.set(key, { ...rule, endpoints: rule.endpoints.slice(1) });
+    world = world.restart();
+    await pass(20);
+    expect([notes(), world.cuts[0]]).toEqual([[], [id]]);
+  });
+});
+
 describe('a rule that is deleted', () => {
   it('drains: no new flow, the rest goes on, the address stays', async () => {
     const id = withFlow();
@@ -152,7 +258,7 @@ describe('a rule that is deleted', () => {
     await pass(25_000);
     expect([world.purged, world.cuts, hasAddress(world, '20.20.20.1')]).toEqual([[], [], true]);
     expect(world.maps.serviceState.get(1)?.alive).toBe(1);
-    expect(endpointDirectory(world).list()).toMatchObject([{ address: '10.0.0.1' }, { address: '10.0.0.2' }]);
+    expect(endpointDirectory(world).list()).toMatchObject([{ address: '10.0.0.1' }]);
     await pass(6_000);
     expect([flagsOf(id), world.maps.serviceState.get(1)?.alive, world.purged[0]]).toEqual([CUT, 0, [1]]);
     expect(hasAddress(world, '20.20.20.1')).toBe(false);
@@ -306,7 +412,7 @@ describe('a daemon that comes back', () => {
     world = world.restart();
     await pass(10_000);
     expect([world.maps.serviceState.get(1)?.alive, hasAddress(world, '20.20.20.1')]).toEqual([1, true]);
-    expect(endpointDirectory(world).list()).toHaveLength(2);
+    expect(endpointDirectory(world).list()).toMatchObject([{ address: '10.0.0.1' }]);
     await pass(12_000);
     expect([flagsOf(id), hasAddress(world, '20.20.20.1')]).toEqual([CUT, false]);
     setFlows(id, 0);

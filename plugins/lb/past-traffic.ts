@@ -1,6 +1,7 @@
 import { type Codec, type MapSlice, struct, u64 } from '@loxilb/sdk';
 import { addStats, NO_STATS } from './endpoint-reader.js';
 import type { LbEndpointStats } from './layout.gen.js';
+import type { Undo } from './undo.js';
 
 /** User space only. */
 export const pastTraffic: Codec<LbEndpointStats> = struct({ packets: u64, bytes: u64, flows: u64 });
@@ -16,9 +17,11 @@ export class PastTraffic {
     return this.map.get(serviceId) ?? NO_STATS;
   }
 
-  add(serviceId: number, stats: LbEndpointStats): void {
+  add(serviceId: number, stats: LbEndpointStats, undo: Undo): void {
     if (stats.packets === 0n && stats.flows === 0n) return;
-    this.map.set(serviceId, addStats(this.of(serviceId), stats));
+    const before = this.map.get(serviceId);
+    this.map.set(serviceId, addStats(before ?? NO_STATS, stats));
+    undo.add(() => (before === undefined ? this.map.delete(serviceId) : this.map.set(serviceId, before)));
   }
 
   forget(serviceIds: readonly number[]): void {

@@ -89,11 +89,19 @@ export class RetiredIds {
     return this.sweepEndpoints(before) || waiting;
   }
 
-  /** Services whose flows have ended before their deadline. */
+  /** Services whose flows have ended before their deadline. Endpoints without flows are not noted any longer. */
   drained(now: number): [number, RetiredService][] {
-    return [...this.services].filter(
-      ([, service]) => service.flows === 'draining' && service.since <= now - GRACE_MS && this.areIdle(service),
-    );
+    const { drains } = this.parts;
+    const over: [number, RetiredService][] = [];
+    for (const [id, service] of this.services) {
+      if (service.flows !== 'draining' || service.since > now - GRACE_MS) continue;
+      const idle = service.endpointIds.filter((endpoint) => this.isIdle(endpoint));
+      drains.end(idle);
+      if (idle.length === service.endpointIds.length) over.push([id, service]);
+      // A flow that came later than the last note went has no deadline to wait for.
+      else if (!service.endpointIds.some((endpoint) => drains.get(endpoint))) service.flows = 'cutting';
+    }
+    return over;
   }
 
   /** The endpoint's entry goes last: while it is there, a new daemon knows that the id is not clean. */

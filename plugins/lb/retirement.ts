@@ -66,7 +66,10 @@ export class Retirement {
     const flows = drainSeconds > 0 ? 'draining' : 'cutting';
     this.ids.endpoints.set(id, { serviceId, since: Date.now(), flows, reset, freed });
     if (flows === 'draining') this.drain([id], leaving);
-    else this.cut([id]);
+    else {
+      this.parts.drains.end([id]);
+      this.cut([id]);
+    }
   }
 
   /** Ends the flows of endpoints whose entries are flagged so. */
@@ -132,6 +135,7 @@ export class Retirement {
 
   /** After a pass of the conntrack plugin the flow counts are fresh. */
   onPass(): void {
+    this.parts.drains.tidy();
     for (const [id, { flows, endpointIds }] of this.ids.services) {
       if (flows === 'running') this.toPurge.add(id);
       if (flows === 'cutting') this.cuts.add(endpointIds);

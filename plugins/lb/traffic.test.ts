@@ -72,6 +72,22 @@ it('never counts back: what an endpoint had stays with its service, and with no 
   expect(listed()?.stats.connections).toBe(0);
 });
 
+it('counts once what could not be given free at the first try', async () => {
+  for (const [nth, port] of [1, 2, 3, 4, 5, 6].entries()) {
+    world.post(body({ port }, ['10.0.0.1', '10.0.0.2']));
+    count(idOf('10.0.0.1'), 5);
+    world.post(body({ port }, ['10.0.0.2']));
+    world.failWrite = nth + 1;
+    await pass();
+    const now = listRules([...world.stored.values()], world) as { stats: TrafficFigures }[];
+    expect(now[nth]?.stats).toMatchObject({ packets: 50, connections: 5 });
+    world.failWrite = undefined;
+    await pass();
+    const then = listRules([...world.stored.values()], world) as { stats: TrafficFigures }[];
+    expect(then[nth]?.stats).toMatchObject({ packets: 50, connections: 5 });
+  }
+});
+
 it('lists an endpoint of several deleted rules once while it drains', () => {
   world.post(body({ port: 80 }, ['10.0.0.1']));
   world.post(body({ port: 81 }, ['10.0.0.1']));

@@ -5,6 +5,7 @@ import { PastTraffic } from './past-traffic.js';
 import { RateMeter } from './rate-meter.js';
 import type { TrafficKeeper } from './retired-ids.js';
 import type { ServiceState } from './state.js';
+import { Undo } from './undo.js';
 
 /** What an endpoint of a rule, or all of them, had and have. Both directions together, bytes on layer 3. */
 export interface TrafficFigures {
@@ -64,8 +65,15 @@ export class Traffic implements TrafficKeeper {
       const service = serviceOf(id);
       if (service !== undefined) moved.set(service, addStats(moved.get(service) ?? NO_STATS, stats(id)));
     }
-    for (const [service, sum] of moved) this.past.add(service, sum);
-    this.maps.stats.deleteMany(ids);
+    const undo = new Undo();
+    try {
+      for (const [service, sum] of moved) this.past.add(service, sum, undo);
+      this.maps.stats.deleteMany(ids);
+    } catch (error) {
+      // Or they would count twice: here and there, and again when it is tried again.
+      undo.run();
+      throw error;
+    }
     this.rates.forget(ids);
   }
 

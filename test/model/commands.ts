@@ -61,8 +61,8 @@ export type Command =
   | { readonly do: 'post'; readonly rule: RuleAsked; readonly fail?: number }
   | { readonly do: 'delete'; readonly rule: RuleName; readonly drain?: number; readonly fail?: number }
   | { readonly do: 'health'; readonly ip: string; readonly port: number; readonly over: Protocol; readonly up: boolean }
-  /** Time goes by, and what the daemon had still to do is done. */
-  | { readonly do: 'wait'; readonly seconds: number }
+  /** Time goes by, and what the daemon had still to do is done; with `fail` at the second try, if need be. */
+  | { readonly do: 'wait'; readonly seconds: number; readonly fail?: number }
   /** Ends all flows, or those of the services of a name. */
   | { readonly do: 'flush'; readonly name?: string }
   /** The daemon ends, in order or not, and comes back over the same maps. */
@@ -79,6 +79,19 @@ export function nameText({ vip, port, portMax, protocol, mark }: RuleName): stri
 
 export function talkText({ from, port, to, at, over }: Talk): string {
   return `${from} ${port} > ${to} ${at} ${over}`;
+}
+
+/** A drain that is noted; `until` in seconds of the list. */
+export interface Drain {
+  readonly ip: string;
+  readonly port: number;
+  readonly name: RuleName;
+  readonly until: number;
+  readonly reset: boolean;
+}
+
+export function drainText({ ip, port, name, until, reset }: Drain): string {
+  return `${ip} ${port} of ${nameText(name)} until ${until}${reset ? ', reset' : ''}`;
 }
 
 /** One command a line, as JSON. */

@@ -87,7 +87,7 @@ class Generator {
     if (dice < 0.11) return [this.post()];
     if (dice < 0.13) return [this.delete()];
     if (dice < 0.18) return [this.health()];
-    if (dice < 0.24) return [{ do: 'wait', seconds: this.one(WAITS) }];
+    if (dice < 0.24) return [this.wait()];
     if (dice < 0.25) return [this.chance(0.5) ? { do: 'flush' } : { do: 'flush', name: this.one(['a', 'b']) }];
     if (dice < 0.265) return [this.chance(0.5) ? { do: 'restart' } : { do: 'restart', crash: true }];
     if (dice < 0.28) return [{ do: 'address', up: this.chance(0.5) }];
@@ -177,6 +177,11 @@ class Generator {
         ...weight,
       };
     });
+  }
+
+  private wait(): Command {
+    const seconds = this.one(WAITS);
+    return this.chance(0.2) ? { do: 'wait', seconds, fail: 1 + this.below(6) } : { do: 'wait', seconds };
   }
 
   private delete(): Command {

@@ -1,5 +1,5 @@
 /** Plays a list of commands on the model and on the balancer, and tells where the two part. */
-import type { Command, RuleAsked, RuleName } from './commands.js';
+import { type Command, drainText, type RuleAsked, type RuleName } from './commands.js';
 import { agree, Disagreement } from './disagreement.js';
 import { judge } from './judge.js';
 import { compareList } from './listing.js';
@@ -71,6 +71,7 @@ class Player {
     const { model, real } = this;
     await this.wait(0);
     this.compare();
+    this.compareDrains();
     for (const { rule } of [...model.directory.services.values()]) {
       real.delete(rule, 0);
       model.delete(rule, 0);
@@ -124,18 +125,23 @@ class Player {
         await this.wait(0);
         break;
       case 'wait':
-        await this.wait(command.seconds);
+        await this.wait(command.seconds, command.fail);
     }
   }
 
-  private async wait(seconds: number): Promise<void> {
-    await this.real.wait(seconds);
-    this.model.wait(seconds, seconds + SETTLE_SECONDS);
+  private async wait(seconds: number, fail?: number): Promise<void> {
+    await this.pass(seconds, fail);
+    if (fail !== undefined) await this.pass(0);
     const { must, may } = this.model.takeResets();
     const told = new Set(this.real.takeResets());
     const missing = [...must].filter((reset) => !told.has(reset) && !may.has(reset));
     const needless = [...told].filter((reset) => !must.has(reset) && !may.has(reset));
     agree('resets', { missing, needless }, { missing: [], needless: [] });
+  }
+
+  private async pass(seconds: number, fail?: number): Promise<void> {
+    await this.real.wait(seconds, fail);
+    this.model.wait(seconds, seconds + SETTLE_SECONDS);
   }
 
   private compare(): void {
@@ -144,6 +150,16 @@ class Player {
     const missing = should.filter((one) => !is.includes(one));
     agree('flows', { tooMany, missing }, { tooMany: [], missing: [] });
     compareList(this.real.list(), this.model);
+    // What a request could not write or remove is no worse than that, and what it could not remove goes soon.
+    if (!this.real.isUntidy) this.compareDrains();
+  }
+
+  /** A note is there as long as the endpoint drains. */
+  private compareDrains(): void {
+    const [is, should] = [this.real.drainNotes(), this.model.drains.map(drainText)];
+    const stale = is.filter((one) => !should.includes(one));
+    const missing = this.real.isUntidy ? [] : should.filter((one) => !is.includes(one));
+    agree('drains', { stale, missing }, { stale: [], missing: [] });
   }
 
   private post(rule: RuleAsked, fail: number | undefined): void {

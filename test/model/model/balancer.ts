@@ -6,6 +6,7 @@ import type { Packet } from '../../bpf/reference/packet.js';
 import { packetFrom } from '../../bpf/scenario.js';
 import {
   type ClientSays,
+  type Drain,
   type EndpointSays,
   MODE,
   type Protocol,
@@ -71,7 +72,20 @@ export class Balancer {
     const service = this.directory.delete(name);
     if (!service) return;
     this.gone.add(service);
-    for (const endpoint of service.everyEndpoint) this.leave(endpoint, service.rule, drain);
+    for (const endpoint of service.everyEndpoint) {
+      // What is to be cut already does not drain.
+      const isEnding = service.leaving.has(endpoint) && endpoint.deadline === undefined;
+      this.leave(endpoint, service.rule, isEnding ? 0 : drain);
+    }
+  }
+
+  /** Endpoints that drain, as they are noted. */
+  get drains(): Drain[] {
+    return this.everyService.flatMap(({ rule, everyEndpoint }) =>
+      everyEndpoint.flatMap(({ ip, port, deadline }) =>
+        deadline ? [{ ip, port, name: rule, until: deadline.at, reset: deadline.reset }] : [],
+      ),
+    );
   }
 
   /** Flows of an endpoint that leaves end, or go on for a while: as the request says, else the rule. */
@@ -100,6 +114,7 @@ export class Balancer {
     for (const service of this.everyService) this.reachDeadlines(service);
     this.flows.sweep(this.now);
     for (const service of this.everyService) {
+      for (const endpoint of service.everyEndpoint) if (endpoint.current === 0) endpoint.deadline = undefined;
       for (const endpoint of service.leaving) if (endpoint.current === 0) service.forget(endpoint);
     }
     for (const service of this.gone) if (service.isIdle) this.gone.delete(service);

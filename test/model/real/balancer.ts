@@ -2,15 +2,17 @@
 import type { NetworkAddress } from '@loxilb/sdk';
 import { createFakeNetwork, type FakeNetwork, fakeLink } from '@loxilb/sdk/testing';
 import type { CtKey } from '../../../plugins/conntrack/layout.gen.js';
+import { lbConfig } from '../../../plugins/lb/config.js';
+import { lbMapSpecs } from '../../../plugins/lb/maps.js';
 import { type LoadOptions, PacketPath, type RunResult } from '../../bpf/harness.js';
 import { CLIENT_SIDE, enterNetwork, type Network, SERVER_SIDE } from '../../bpf/network.js';
 import { buildFrame } from '../../bpf/reference/build.js';
 import { type Packet, PROTOCOL } from '../../bpf/reference/packet.js';
 import { parseIp } from '../../bpf/reference/parse.js';
-import { type Command, type RuleAsked, type RuleName, talkText } from '../commands.js';
+import { type Command, drainText, type Protocol, type RuleAsked, type RuleName, talkText } from '../commands.js';
 import { tuple } from '../model/flows.js';
 import { FURTHER_ADDRESS, isV6, MACHINE, towardsEndpoints } from '../places.js';
-import { Clock } from './clock.js';
+import { Clock, START_MS } from './clock.js';
 import { createRemains, Daemon, LIMITS, type Machine } from './daemon.js';
 import { KernelMaps } from './maps.js';
 
@@ -33,6 +35,8 @@ const LOAD: LoadOptions = {
     lb_ep_stats: LIMITS.maxEndpoints,
   },
 };
+
+const LB_MAPS = lbMapSpecs(lbConfig.parse(LIMITS));
 
 /** Maps that are never empty. */
 const KEPT = ['ct_pass', 'dp_counter'];
@@ -96,10 +100,14 @@ export class RealBalancer {
     return this.running.health.setEndpointActive(ip, over, port, up);
   }
 
-  async wait(seconds: number): Promise<void> {
+  /** `fail`: the n-th write meanwhile fails. */
+  async wait(seconds: number, fail?: number): Promise<void> {
     if (seconds > 0) this.age(seconds);
     this.clock.jump(seconds * 1000);
+    this.maps.writes.leftToFailure = fail;
     await this.clock.run(SETTLE_SECONDS * 1000);
+    if (fail !== undefined && this.maps.writes.leftToFailure === undefined) this.isUntidy = true;
+    this.maps.writes.leftToFailure = undefined;
     await this.running.tellResets();
   }
 
@@ -135,6 +143,20 @@ export class RealBalancer {
 
   list(): readonly unknown[] {
     return this.running.list();
+  }
+
+  /** What is noted to drain, as the model writes it. */
+  drainNotes(): string[] {
+    const { drain, endpoint } = LB_MAPS;
+    const endpoints = this.maps.slice(endpoint);
+    return [...this.maps.slice(drain).entries()].map(
+      ([id, { addr: vip, until, mark, port, portMax, proto, reset }]) => {
+        const { addr, port: at } = endpoints.get(id) ?? { addr: 'nobody', port: 0 };
+        const name = { vip, port, portMax, protocol: protocolOf(proto), mark };
+        const seconds = until - START_MS / 1000;
+        return drainText({ ip: addr, port: at, name, until: seconds, reset: reset === 1 });
+      },
+    );
   }
 
   /** Every byte of rules in the maps, but for slots: those nobody reads are cleared some time later. */
@@ -246,6 +268,9 @@ function bodyOf({ mark, idle, drain, down, ppv2, vip, endpoints, sources, ...res
 }
 
 function tupleText({ saddr, sport, daddr, dport, proto }: CtKey): string {
-  const over = proto === PROTOCOL.tcp ? 'tcp' : proto === PROTOCOL.udp ? 'udp' : 'icmp';
-  return talkText(tuple(saddr, sport, daddr, dport, over));
+  return talkText(tuple(saddr, sport, daddr, dport, protocolOf(proto)));
+}
+
+function protocolOf(number: number): Protocol {
+  return number === PROTOCOL.tcp ? 'tcp' : number === PROTOCOL.udp ? 'udp' : 'icmp';
 }

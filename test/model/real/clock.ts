@@ -8,7 +8,8 @@ interface Timer {
   readonly call: () => void;
 }
 
-const START_MS = 1_800_000_000_000;
+/** When every list begins. */
+export const START_MS = 1_800_000_000_000;
 
 export class Clock {
   private now = START_MS;
