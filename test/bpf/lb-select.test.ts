@@ -266,4 +266,33 @@ describePath('selection', (bench) => {
       expect([7, 0, 8].map((mark, index) => ofMark(mark, 100 + index))).toEqual(expected);
     });
   });
+
+  describe('clients of one provider, IPv6', () => {
+    const six = scene(6);
+    const PROVIDER = ['2001', 'db8'];
+    const slots = Array.from({ length: 1021 }, (_, index) => index % 4);
+    /** Addresses of one /32 that differ in one group of sixteen bits only. */
+    const clientsOf = (group: number): Host[] =>
+      Array.from({ length: 100 }, (_, index) => {
+        const groups = [...PROVIDER, ...Array(6).fill('0')];
+        groups[group] = (1 + index).toString(16);
+        return { ...six.client, address: groups.join(':') };
+      });
+    const chosenBy = (from: Host): number => {
+      const packet = packetFrom(from, six.vip, opening('tcp', 7777, SERVICE_PORT));
+      const { destination } = parseFrame(bench().receive(packet, CLIENT_SIDE).frame).ip;
+      return [0, 1, 2, 3].findIndex((index) => six.endpoint(index).address === destination);
+    };
+
+    it.each(['hash', 'persist'] as const)('are spread by %s, wherever their addresses differ', (select) => {
+      const endpoints = [0, 1, 2, 3].map((index) => ({ address: six.endpoint(index).address }));
+      const service = { address: six.vip, port: SERVICE_PORT, protocol: protocolNumber(6, 'tcp'), endpoints };
+      bench().addService({ ...service, select: SELECT[select], affinityTicks: 60 * TICKS_PER_SECOND, slots });
+      for (const group of [2, 3, 4, 5, 6, 7]) {
+        const counts = histogram(clientsOf(group).map(chosenBy), 4);
+        expect([group, counts.reduce((sum, one) => sum + one)]).toEqual([group, 100]);
+        for (const count of counts) expect(count).toBeGreaterThan(10);
+      }
+    });
+  });
 });
