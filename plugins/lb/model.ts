@@ -7,6 +7,8 @@ export const SELECTION_NAMES = ['rr', 'hash', 'priority', 'persist', 'lc', 'n2',
 
 export const MODE = { default: 0, onearm: 1, fullnat: 2, dsr: 3, fullproxy: 4, hostonearm: 5 } as const;
 export const SELECTION = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4, n2: 5, n3: 6 } as const;
+/** What a POST does to the rule there is. */
+export const OPER = { replace: 0, attach: 1, detach: 2 } as const;
 
 export type Protocol = 'tcp' | 'udp' | 'sctp' | 'icmp';
 

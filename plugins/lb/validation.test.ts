@@ -104,6 +104,12 @@ describe('checkRequest', () => {
       400,
       'proxy protocol v2 cannot work in mode dsr: packets are left as they are',
     ],
+    [
+      'proxy protocol to another family',
+      body({ proxyprotocolv2: true }, ['10.0.0.1', '2001:db8::1']),
+      400,
+      'proxy protocol v2 cannot tell 2001:db8::1 port 8080 the clients of 20.20.20.1:80/tcp: they are of another family',
+    ],
     ['a tunnel without dsr', body({ tunnel: 'ipip' }), 400, 'a tunnel needs mode dsr, not default'],
   ])('refuses %s with the known text', (_, request, status, result) => {
     const fault = faultOf(request);
