@@ -83,6 +83,11 @@ export function endpointKey(endpoint: Pick<RuleEndpoint, 'endpointIP' | 'targetP
   return `${endpoint.endpointIP}|${endpoint.targetPort}`;
 }
 
+/** 0: no new flow. Where a rule has no other weight none was meant, and all are equal. */
+export function effectiveWeight(rule: Pick<Rule, 'endpoints'>, { weight }: Pick<RuleEndpoint, 'weight'>): number {
+  return weight > 0 || rule.endpoints.some((one) => one.weight > 0) ? weight : 1;
+}
+
 /** `10.0.0.1 port 8080-8090`, for messages. */
 export function describeEndpoint(endpoint: RuleEndpoint): string {
   const last = lastPort(endpoint);

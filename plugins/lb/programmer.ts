@@ -11,6 +11,7 @@ import { type LbMaps, secondsToTicks } from './maps.js';
 import {
   describeEndpoint,
   describeRule,
+  effectiveWeight,
   endpointKey,
   type Rule,
   type RuleEndpoint,
@@ -134,7 +135,7 @@ export class Programmer {
       active: active ? 1 : 0,
       flags: endpointFlags(rule, endpoint),
       serviceId,
-      weight: endpoint.weight,
+      weight: effectiveWeight(rule, endpoint),
     };
   }
 

@@ -169,7 +169,7 @@ class Generator {
     const isFixed = protocol === 'icmp' || mode === MODE.dsr;
     return this.subset(pool).map((ip) => {
       const ports = isFixed ? (protocol === 'icmp' ? { port: 0 } : ownPorts) : this.one(spans);
-      const weight = this.chance(0.3) ? { weight: this.one([0, 1, 2, 3, 6]) } : {};
+      const weight = this.chance(0.3) ? { weight: this.one([0, 0, 1, 2, 3, 6]) } : {};
       return {
         ip,
         port: ports.port,
