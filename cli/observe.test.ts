@@ -58,8 +58,8 @@ describe('trace', () => {
   const answer = {
     ...{ interface: 'eth0', before: packet, after: { ...packet, hex: '00', summary: 'another' }, notes: ['a note'] },
     steps: [
-      { step: 'parsed', text: 'read' },
-      { step: 'way', text: 'way out' },
+      { program: 'tc_ingress', step: 'parsed', text: 'read' },
+      { program: 'tc_ingress', step: 'way', text: 'way out' },
     ],
     verdict: { name: 'sent', text: 'sent out of eth1' },
     out: { interface: 'eth1', how: 'known MAC addresses', sourceMac: 'aa', destinationMac: 'bb' },
@@ -85,6 +85,18 @@ note:    a note
       ...{ source: '10.0.0.1', destination: '20.20.20.1', protocol: 'tcp', sourcePort: 1000, destinationPort: 80 },
       ...{ interface: 'eth0', flags: ['syn', 'ack'] },
     });
+  });
+
+  it('says which program decides, where there are two', async () => {
+    const steps = [{ program: 'xdp_ingress', step: 'xdp', text: 'left to tc' }, ...answer.steps];
+    daemon.on('POST /trace', { body: { ...answer, steps } });
+    expect((await daemon.loxicmd(line)).stdout).toContain(`
+xdp_ingress:
+1. xdp            left to tc
+tc_ingress:
+2. parsed         read
+3. way            way out
+`);
   });
 
   it('prints bytes when it may be wide, and JSON', async () => {

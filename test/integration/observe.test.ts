@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   createService,
@@ -5,6 +6,7 @@ import {
   deleteServices,
   type Lab,
   loxicmdProgram,
+  must,
   startLab,
   until,
 } from './harness/index.js';
@@ -126,6 +128,38 @@ describe('trace', () => {
     expect(packet.after.summary).not.toContain('10.10.10.1:42000');
     await connection.end();
   });
+
+  it('knows what a router has said about a tunnel', async () => {
+    const far = '50.50.50.1';
+    await lab.network.lb.ip(`route replace ${far}/32 via ${lab.network.server(1).v4}`);
+    await createService(lab.daemon, { vip, protocol: 'udp', mode: 'dsr', endpoints: [{ ip: far }] });
+    const ask = () => trace('10.10.10.1', vip, `--udp=40000:${port}`, '--size=1300');
+    const roomy = await ask();
+    expect(roomy.after.summary).toContain(`> ${far}`);
+    expect(roomy.steps.find(({ step }) => step === 'way')?.text).toContain('MTU 1480');
+    await learn(far, 1200);
+    await lab.network.lb.ip(`route replace ${far}/32 via ${lab.network.server(1).v4} metric 7`);
+    const narrow = await ask();
+    expect(narrow.steps.map(({ text }) => text).join('\n')).toContain('1300 bytes do not fit the MTU of 1180');
+    expect(narrow.after.summary).toContain('ICMP');
+  });
+
+  /** As when a router has told the balancer; the map has no pin. */
+  async function learn(endpoint: string, mtu: number): Promise<void> {
+    const { map_ids } = JSON.parse(
+      await must('bpftool', ['-j', 'prog', 'show', 'pinned', join(lab.daemon.bpfDir, 'programs', 'tc_ingress')]),
+    );
+    const maps: { id: number; name: string }[] = JSON.parse(await must('bpftool', ['-j', 'map', 'show']));
+    const id = maps.find((map) => map_ids.includes(map.id) && map.name.startsWith('lb_tunnel_mtu'))?.id ?? 0;
+    const value = new Uint8Array(8);
+    // Units of 2^20 ns.
+    const ticks = Number((process.hrtime.bigint() >> 20n) & 0xffffffffn);
+    new DataView(value.buffer).setUint32(0, mtu, true);
+    new DataView(value.buffer).setUint32(4, ticks, true);
+    const bytes = (list: Iterable<number>) => [...list].map(String);
+    const address = [...Array(10).fill(0), 255, 255, ...endpoint.split('.').map(Number)];
+    await must('bpftool', ['map', 'update', 'id', String(id), 'key', ...bytes(address), 'value', ...bytes(value)]);
+  }
 
   it('remembers clients that are to stay', async () => {
     await createService(lab.daemon, { vip, select: 'persist', endpoints: servers() });
