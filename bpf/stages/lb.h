@@ -533,8 +533,11 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 		step_with(STEP_SOURCE_REFUSED, service->service_id, 0, 0, &p->key.saddr);
 		return refuse(skb, p, service->service_id, 0, DROP_SOURCE);
 	}
-	/* Answers of DSR do not come by here: a flow in its middle hashes to where it began. */
-	if (!p->opens_flow && service->mode != LB_MODE_DSR) {
+	/*
+	 * Answers of DSR do not come by here: a flow in its middle hashes to where it began. A request that has the tuple of
+	 * somebody's answers must not take their place.
+	 */
+	if ((!p->opens_flow && service->mode != LB_MODE_DSR) || (is_icmp(p->key.proto) && ct_lookup(&p->key))) {
 		if (p->key.proto == IPPROTO_SCTP)
 			return VERDICT_PATH;
 		step(STEP_NOT_OPENING, p->tcp_flags, 0, 0);
