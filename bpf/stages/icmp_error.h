@@ -123,7 +123,8 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p
 			return drop_packet(skb, p, entry, DROP_TTL_EXCEEDED);
 		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 	}
-	if (rc == BPF_FIB_LKUP_RET_NOT_FWDED && entry->flags & CT_FROM_LOCAL) {
+	if (rc == BPF_FIB_LKUP_RET_NOT_FWDED ? entry->flags & CT_FROM_LOCAL
+					     : proto == IPPROTO_ICMP && !ip_equal(saddr, &p->key.saddr)) {
 		bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
 		return bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
 	}
