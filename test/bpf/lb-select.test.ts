@@ -266,16 +266,17 @@ describePath('selection', (bench) => {
       }));
       const { id, endpointIds } = addService(bench(), 0, { select: SELECT.lc, endpoints });
       const { endpointFlows, serviceStates } = bench().path.maps;
-      // Few values, so that there are equals; and one round in which all are equal.
-      const busy = endpointIds.map(() => ({ active: Math.floor(random() * 3), pending: Math.floor(random() * 3) }));
-      for (const [index, endpointId] of endpointIds.entries())
-        endpointFlows.set(endpointId, { ...busy[index], recount: 0 });
-      const totals = busy.map(({ active, pending }) => active + pending);
+      // Few values, so that there are equals.
+      const totals = endpointIds.map((endpointId) => {
+        const [active, pending] = [Math.floor(random() * 3), Math.floor(random() * 3)];
+        endpointFlows.set(endpointId, { active, pending, recount: 0 });
+        return active + pending;
+      });
       for (let turn = 0; turn < 40; turn++) {
         const cursor = Math.floor(random() * 2 ** 32);
         serviceStates.change(id, { cursor });
         const wanted = leastBusy(totals, cursor % count);
-        totals[wanted]++;
+        totals[wanted] = (totals[wanted] ?? 0) + 1;
         const packet = packetFrom(client, vip, opening('tcp', 10_000 + turn, SERVICE_PORT));
         const { transport } = parseFrame(bench().receive(packet, CLIENT_SIDE).frame);
         expect(transport).toMatchObject({ destinationPort: 2000 + wanted });
