@@ -36,8 +36,9 @@ static __always_inline bool changes_nothing(const struct pkt *p, const struct ct
 {
 	if (p->key.proto == IPPROTO_TCP)
 		return entry->state == CT_TCP_EST && !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST));
-	/* ICMP's BIDIR has the same number. */
-	return p->key.proto != IPPROTO_SCTP && entry->state == CT_UDP_EST;
+	if (p->key.proto == IPPROTO_UDP)
+		return entry->state == CT_UDP_EST;
+	return p->key.proto != IPPROTO_SCTP && entry->state == CT_ICMP_BIDIR && !echo_is_foreign(p->opens_flow, entry);
 }
 
 /* The way out is known, and one a frame can take. */
