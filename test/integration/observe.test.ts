@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -7,6 +8,7 @@ import {
   type Lab,
   loxicmdProgram,
   must,
+  pause,
   startLab,
   until,
 } from './harness/index.js';
@@ -31,7 +33,7 @@ const small = { lb: { maxServices: 64, maxEndpoints: 256, maxSlots: 65_536 } };
 let lab: Lab;
 
 beforeAll(async () => {
-  lab = await startLab({ servers: 2, plugins: { ...defaultPlugins, ...small, observe: {} } });
+  lab = await startLab({ servers: 2, plugins: { ...defaultPlugins, ...small, observe: { maxWatchers: 50 } } });
   await lab.network.lb.ip(`route add blackhole ${BLACKHOLE}`);
 });
 afterEach(() => deleteServices(lab.daemon));
@@ -237,7 +239,6 @@ describe('drops', () => {
     const watcher = lab.network.lb.spawn('observe', loxicmdProgram, [
       ...['observe', '--drop', '--service=lossy', '--count=3', '-o', 'json'],
     ]);
-    const kinds = async () => (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds;
     await until('the packet path is told', async () => (await kinds()) === 1);
     await loseDatagrams(4);
     expect(await watcher.end()).toBe(0);
@@ -254,6 +255,45 @@ describe('drops', () => {
     await until('the packet path is told to be silent', async () => (await kinds()) === 0);
   });
 
+  it('cost a bounded share when a client does not read, and it is told what it missed', async () => {
+    await createService(lab.daemon, { vip, protocol: 'udp', endpoints: lost });
+    const { pid } = lab.daemon.process;
+    const client = lab.network.lb.spawn('client', process.execPath, ['-e', watchProgram(1)]);
+    await client.line(/watching/);
+    process.kill(client.pid, 'SIGSTOP');
+    const before = residentKilobytes(pid);
+    const already = await dropped();
+    expect(await slowestAnswer(floodDatagrams(150_000))).toBeLessThan(3_000);
+    expect(residentKilobytes(pid) - before).toBeLessThan(80_000);
+    process.kill(client.pid, 'SIGCONT');
+    const [, summary = '{}'] = await client.line(/^summary (.*)$/m, 20_000);
+    const { packet, lostByClient, lostInPath } = JSON.parse(summary);
+    expect(lostByClient).toBeGreaterThan(0);
+    expect(packet + lostByClient + lostInPath).toBe((await dropped()) - already);
+    const metrics = await fetchText('/metrics');
+    expect(metrics).toContain(`loxilb_observe_lost_packets_total{where="client"} ${lostByClient}`);
+    await client.kill();
+    await until('nothing is told any more', async () => (await kinds()) === 0);
+  }, 90_000);
+
+  it('are seen by many clients at once, whose sudden end leaves nothing', async () => {
+    await createService(lab.daemon, { vip, protocol: 'udp', endpoints: lost });
+    const { pid } = lab.daemon.process;
+    const files = () => readdirSync(`/proc/${pid}/fd`).length;
+    const before = files();
+    const clients = lab.network.lb.spawn('clients', process.execPath, ['-e', watchProgram(50)]);
+    await clients.line(/watching/);
+    const refused = await lab.daemon.loxicmd('observe');
+    expect([refused.code, refused.stdout]).toEqual([1, expect.stringContaining('50')]);
+    await loseDatagrams(20);
+    const [, summary = '{}'] = await clients.line(/^summary (.*)$/m, 20_000);
+    expect(JSON.parse(summary)).toEqual({ packet: 50 * 20, lostByClient: 0, lostInPath: 0 });
+    await clients.kill();
+    await until('nothing is told any more', async () => (await kinds()) === 0);
+    await until('all files are closed', () => files() <= before);
+    expect(await fetchText('/metrics')).toContain('loxilb_observe_watchers 0');
+  });
+
   it('do not hold up a daemon that stops', async () => {
     const watcher = lab.network.lb.spawn('observe', loxicmdProgram, ['observe']);
     await until('somebody watches', async () => (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds === 7);
@@ -265,6 +305,75 @@ describe('drops', () => {
     expect((await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds).toBe(0);
     await lab.daemon.start();
   });
+
+  async function kinds(): Promise<number> {
+    return (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds;
+  }
+
+  /** Datagrams that were dropped so far, by the packet path's own counter. */
+  async function dropped(): Promise<number> {
+    const { dropAttr } = JSON.parse(await lab.daemon.loxicmdOk('get', 'drops', '-o', 'json'));
+    return dropAttr.find(({ reason }: { reason: string }) => reason === 'unreachable')?.packets ?? 0;
+  }
+
+  function residentKilobytes(pid: number): number {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  }
+
+  /** Connections that watch drops, and a summary when nothing has come for a second. */
+  function watchProgram(count: number): string {
+    return `const http = require('node:http');
+      const sum = { packet: 0, lostByClient: 0, lostInPath: 0 };
+      let timer, open = 0;
+      const told = (text) => {
+        for (const [, name, data] of text.matchAll(/event: (\\w+)\\ndata: (.*)\\n/g)) {
+          const { events, where } = JSON.parse(data);
+          if (name === 'packet') sum.packet++;
+          else if (name === 'lost') sum[where === 'client' ? 'lostByClient' : 'lostInPath'] += events;
+          else if (++open === ${count}) console.log('watching');
+          if (name === 'open') continue;
+          clearTimeout(timer);
+          timer = setTimeout(() => console.log('summary ' + JSON.stringify(sum)), 6000);
+        }
+      };
+      for (let i = 0; i < ${count}; i++)
+        http.get({ port: ${lab.daemon.port}, path: '/netlox/v1/observe?kind=drop', agent: false }, (answer) => {
+          let text = '';
+          answer.setEncoding('utf8').on('data', (piece) => {
+            text += piece;
+            const end = text.lastIndexOf('\\n\\n') + 2;
+            told(text.slice(0, end));
+            text = text.slice(end);
+          });
+        });`;
+  }
+
+  function floodDatagrams(count: number): Promise<string> {
+    const program = `const socket = require('node:dgram').createSocket('udp4');
+      let left = ${count};
+      const burst = () => {
+        for (let i = 0; i < 500 && left > 0; i++, left--) socket.send('x', ${port}, '${vip}');
+        if (left > 0) setTimeout(burst, 1); else setTimeout(() => socket.close(), 500);
+      };
+      burst();`;
+    return lab.network.client.netns.must(process.execPath, ['-e', program], { timeoutMs: 60_000 });
+  }
+
+  /** Milliseconds the slowest of the answers took while the work goes on. */
+  async function slowestAnswer(work: Promise<unknown>): Promise<number> {
+    let [slowest, busy] = [0, true];
+    void work.finally(() => {
+      busy = false;
+    });
+    while (busy) {
+      const begin = performance.now();
+      expect((await lab.daemon.api.get('/version')).status).toBe(200);
+      slowest = Math.max(slowest, performance.now() - begin);
+      await pause(50);
+    }
+    await work;
+    return slowest;
+  }
 
   async function fetchText(path: string): Promise<string> {
     return lab.network.lb.sh(`curl -s http://127.0.0.1:${lab.daemon.port}/netlox/v1${path}`);
