@@ -342,6 +342,7 @@ describe('drops', () => {
           answer.setEncoding('utf8').on('data', (piece) => {
             text += piece;
             const end = text.lastIndexOf('\\n\\n') + 2;
+            if (end < 2) return;
             told(text.slice(0, end));
             text = text.slice(end);
           });
