@@ -417,6 +417,23 @@ describe('an endpoint that fails', () => {
     expect(flagsOf(id)).toBe(0);
   });
 
+  it.each([
+    ['keep', 0],
+    ['cut', CUT],
+  ] as const)(
+    'has its flows as that wants it (%s) when it leaves and is back before they were cut',
+    async (down, flags) => {
+      const id = withFlow({ onEndpointDown: down });
+      // Who knows that it is down.
+      world.post(body({ port: 81 }, ['10.0.0.1']));
+      fail();
+      detach({});
+      world.post(body({ oper: 1 }, ['10.0.0.1']));
+      await pass();
+      expect([world.cuts.flat().includes(id), flagsOf(id)]).toEqual([down === 'cut', flags]);
+    },
+  );
+
   it('is cut by the next daemon when the pass did not come', async () => {
     const id = withFlow({ onEndpointDown: 'reset' });
     fail();

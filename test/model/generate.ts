@@ -154,10 +154,10 @@ class Generator {
       idle: this.one([30, 60, 240]),
       drain: this.one([0, 10, 60]),
       down: this.one(['keep', 'cut', 'reset'] as const),
-      // What PROXY headers do to flows is the matter of test/bpf.
-      ...(protocol === 'tcp' ? {} : { ppv2: true }),
+      ppv2: true,
     };
-    return Object.fromEntries(Object.entries(all).filter(([name]) => this.chance(name === 'ppv2' ? 0.05 : chance)));
+    const chances: Record<string, number> = { ppv2: protocol === 'tcp' ? 0.2 : 0.03 };
+    return Object.fromEntries(Object.entries(all).filter(([name]) => this.chance(chances[name] ?? chance)));
   }
 
   private endpoints({ vip, port, portMax = port, protocol }: RuleName, mode: number): EndpointAsked[] {

@@ -86,7 +86,7 @@ class Player {
   private sendAsClient(command: Extract<Command, { do: 'client' }>): void {
     const { say, mark = 0 } = command;
     const prediction = this.model.fromClient(command, say, mark);
-    judge(prediction, this.real.send(prediction.packet, mark));
+    if (prediction) judge(prediction, this.real.send(prediction.packet, mark));
   }
 
   private sendAsEndpoint(command: Extract<Command, { do: 'endpoint' }>): void {
