@@ -13,6 +13,7 @@ const EVENT = {
   ...{ service: 'web', serviceAddress: '20.20.20.1:80/tcp', protocol: 'tcp', tcpFlags: 'SYN', length: 60 },
   ...{ source: '10.0.0.1:1000', destination: '20.20.20.1:80' },
 };
+const STREAM = 'text/event-stream';
 const LINE =
   '22:40:00.123456 drop  source           eth0     tcp   10.0.0.1:1000 > 20.20.20.1:80, SYN, 60 bytes, service web';
 
@@ -28,7 +29,7 @@ describe('observe', () => {
       ['lost', { events: 3, where: 'packet path' }],
       ['packet', EVENT],
     );
-    daemon.on('GET /observe', { body });
+    daemon.on('GET /observe', { type: STREAM, body });
     const { status, stdout, stderr } = await daemon.loxicmd('observe --drop --service=web --count=2');
     expect([status, stdout]).toEqual([0, `${LINE}\n${LINE}\n`]);
     expect(stderr).toBe('... 3 packets are not shown: there were more than the packet path had room for\n');
@@ -36,7 +37,7 @@ describe('observe', () => {
   });
 
   it('prints JSON by lines, and fails when the daemon ends', async () => {
-    daemon.on('GET /observe', { body: stream(['packet', EVENT]) });
+    daemon.on('GET /observe', { type: STREAM, body: stream(['packet', EVENT]) });
     const { status, stdout, stderr } = await daemon.loxicmd('observe -o json');
     expect([status, JSON.parse(stdout)]).toEqual([1, EVENT]);
     expect(stderr).toBe('Error: the daemon has ended the stream\n');
@@ -50,6 +51,18 @@ describe('observe', () => {
     });
     daemon.reset();
     expect((await daemon.loxicmd('observe')).stdout).toContain("plugin 'observe' is not enabled");
+  });
+});
+
+describe('a refusal of the legacy dialect', () => {
+  const refused = { status: 1, stdout: 'Error: no service is called x\n', stderr: '' };
+
+  it.each([
+    ['GET /observe', 'observe --service=x'],
+    ['POST /trace', 'trace 10.0.0.1 20.20.20.1 --tcp=1000:80 --in eth0'],
+  ])('to %s is one, although its status is 200', async (operation, line) => {
+    daemon.on(operation, { body: { result: 'no service is called x' } });
+    expect(await daemon.loxicmd(line)).toEqual(refused);
   });
 });
 
