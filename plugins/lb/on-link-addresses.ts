@@ -38,11 +38,7 @@ export class OnLinkAddresses {
   }
 
   put(address: string): void {
-    if (ipFamily(address) !== 6) return;
-    this.links ??= this.readLinks();
-    const names = this.links.filter(({ networks }) => networks.check(address, 'ipv6')).map(({ name }) => name);
-    for (const name of names) this.change(address, name, true);
-    if (names.length > 0) this.placed.set(address, new Set(names));
+    for (const { name } of this.homesOf(address)) this.change(address, name, true);
   }
 
   take(address: string): void {
@@ -50,23 +46,36 @@ export class OnLinkAddresses {
     this.placed.delete(address);
   }
 
-  /** Interfaces or their networks have changed: puts these addresses, which are ours, where they belong now. */
+  /** Interfaces or their networks have changed: has these addresses, which are ours, where they belong now. */
   follow(addresses: Iterable<string>): void {
     this.links = this.readLinks();
-    for (const address of addresses) {
-      const before = this.placed.get(address);
-      this.placed.delete(address);
-      for (const { name, networks, hosts } of this.links) {
-        const isThere = hosts.has(address) || before?.has(name) === true;
-        if (isThere && !networks.check(address, 'ipv6')) this.change(address, name, false);
-      }
-      this.put(address);
-    }
+    for (const address of addresses) this.move(address, this.links);
   }
 
   /** Resolves when nothing waits. */
   async drain(): Promise<void> {
     await Promise.all([...this.queues.values()].map((queue) => queue.drain()));
+  }
+
+  private move(address: string, links: readonly Link[]): void {
+    const before = this.placed.get(address);
+    const homes = this.homesOf(address);
+    for (const link of links) {
+      const isThere = link.hosts.has(address);
+      const belongs = homes.includes(link);
+      if (belongs && !isThere) this.change(address, link.name, true);
+      if (!belongs && (isThere || before?.has(link.name))) this.change(address, link.name, false);
+    }
+  }
+
+  /** Where the address belongs; and notes that it is there. */
+  private homesOf(address: string): readonly Link[] {
+    if (ipFamily(address) !== 6) return [];
+    this.links ??= this.readLinks();
+    const homes = this.links.filter(({ networks }) => networks.check(address, 'ipv6'));
+    if (homes.length > 0) this.placed.set(address, new Set(homes.map(({ name }) => name)));
+    else this.placed.delete(address);
+    return homes;
   }
 
   private change(address: string, name: string, present: boolean): void {
@@ -96,7 +105,10 @@ export class OnLinkAddresses {
   private refused(address: string, name: string, refusal: AddressRefusal | undefined): void {
     if (!refusal) return;
     const what = refusal.present ? 'put on' : 'taken off';
-    this.log.warn({ err: refusal.error, address, interface: name }, `service address could not be ${what} the interface`);
+    this.log.warn(
+      { err: refusal.error, address, interface: name },
+      `service address could not be ${what} the interface`,
+    );
   }
 
   private readLinks(): Link[] {

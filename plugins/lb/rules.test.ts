@@ -164,7 +164,10 @@ describe('a changed rule', () => {
 
 describe('a failed write', () => {
   // Old slots are cleared by whatever comes a while later.
-  beforeEach(() => void vi.useFakeTimers());
+  beforeEach(() => {
+    vi.useFakeTimers();
+    world = createWorld();
+  });
   afterEach(() => void vi.useRealTimers());
 
   it('leaves everything as it was, whichever write fails', () => {
