@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endpointDirectory } from './directory.js';
 import { LbEndpointFlags } from './layout.gen.js';
 import { listRules } from './list-rules.js';
-import type { Rule } from './model.js';
 import { WEIGHT_LEFT } from './state.js';
 import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
 
@@ -256,17 +255,20 @@ describe('the note of a drain', () => {
     expect([world.maps.serviceState.get(1)?.alive, flagsOf(id)]).toEqual([0, CUT]);
   });
 
-  it('of an endpoint that is in no rule any more, and has none to drain by, is nobody’s', async () => {
+  it('counts when the daemon died while it put the endpoint back', async () => {
     const id = withFlow();
-    // As if a daemon had died while it put the endpoint back, and then the rule without it was stored.
-    world.maps.drain.set(id, {
-      ...{ addr: '20.20.20.1', until: Math.ceil(Date.now() / 1000) + 3600, mark: 0, port: 80, portMax: 80, proto: 6 },
-      ...{ reset: 0, ownsAddress: 1 },
-    });
-    const [key, rule] = [...world.stored][0] as [string, Rule];
-    world.stored.set(key, { ...rule, endpoints: rule.endpoints.slice(1) });
+    detach({ drainTimeout: 30 });
+    const without = new Map(world.stored);
+    const note = world.maps.drain.get(id);
+    world.post(body({ oper: 1 }, ['10.0.0.1']));
+    // The last of it was not done, and nobody was answered.
+    if (note) world.maps.drain.set(id, note);
+    world.stored.clear();
+    for (const [key, rule] of without) world.stored.set(key, rule);
     world = world.restart();
-    await pass(20);
+    await pass(10_000);
+    expect([notes(), world.cuts, world.maps.endpoint.get(id)?.weight]).toEqual([[id], [], WEIGHT_LEFT]);
+    await pass(22_000);
     expect([notes(), world.cuts[0]]).toEqual([[], [id]]);
   });
 });

@@ -100,7 +100,8 @@ class Generator {
     const rule = again ? this.changed(this.one(this.rules)) : this.rule();
     this.rules.push(rule);
     if (this.rules.length > 6) this.rules.shift();
-    return this.chance(0.1) ? { do: 'post', rule, fail: 1 + this.below(14) } : { do: 'post', rule };
+    if (this.chance(0.1)) return { do: 'post', rule, fail: 1 + this.below(14) };
+    return this.chance(0.05) ? { do: 'post', rule, dies: 1 + this.below(14) } : { do: 'post', rule };
   }
 
   private rule(): RuleAsked {

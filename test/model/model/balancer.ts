@@ -65,7 +65,11 @@ export class Balancer {
     }
     const { service, left } = this.directory.follow(asked, desired);
     // Who is back before its flows were ended keeps them.
-    for (const endpoint of service.endpoints) this.flows.spare(endpoint, 'leaving');
+    for (const endpoint of service.endpoints) {
+      this.flows.spare(endpoint, 'leaving');
+      // Nobody knew any more that it had failed.
+      if (this.directory.isUp(service, endpoint)) this.flows.spare(endpoint, 'failing');
+    }
     for (const endpoint of left) this.leave(endpoint, desired, asked.drain);
   }
 
