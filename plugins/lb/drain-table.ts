@@ -85,6 +85,11 @@ export class DrainTable {
     this.tidy();
   }
 
+  /** Something is to be tidied yet. */
+  get isUntidy(): boolean {
+    return this.over.size > 0;
+  }
+
   tidy(): void {
     if (this.over.size === 0) return;
     try {

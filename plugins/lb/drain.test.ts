@@ -208,6 +208,19 @@ describe('the note of a drain', () => {
     expect([world.cuts[0], flagsOf(id), notes()]).toEqual([[id], CUT, []]);
   });
 
+  it.each([1, 2, 3, 4, 5])(
+    'goes where nothing else happens, after write %i of the daemon’s own has failed',
+    async (nth) => {
+      world.post(body());
+      detach({ drainTimeout: 3600 });
+      world.failWrite = nth;
+      // No flow, no pass.
+      await vi.advanceTimersByTimeAsync(3000);
+      world.failWrite = undefined;
+      expect([notes(), world.state.endpointIds.inUse, world.retirement.pending]).toEqual([[], 1, 0]);
+    },
+  );
+
   it('goes with the id, after a try that failed', async () => {
     const id = withFlow();
     detach({ drainTimeout: 3600 });

@@ -8,6 +8,8 @@ import { type FreedIds, GRACE_MS, RetiredIds, type RetiredService, type TrafficK
 
 /** Deletes that come close together are purged together. */
 const COALESCE_MS = 10;
+/** What could not be done is tried again, also where there are no flows and so no passes. */
+const RETRY_MS = 1000;
 /** A longer timer is set anew when it has run out. */
 const LONGEST_TIMER_MS = 3_600_000;
 
@@ -83,6 +85,7 @@ export class Retirement {
     this.ids.endpoints.delete(id);
     this.cuts.delete(id);
     this.parts.drains.end([id]);
+    if (this.parts.drains.isUntidy) this.schedule(RETRY_MS);
   }
 
   /** Takes over a service whose flows drained, or were being cut, when an earlier daemon ended. */
@@ -206,14 +209,17 @@ export class Retirement {
     if (this.working) return this.schedule(COALESCE_MS);
     this.working = true;
     try {
+      this.parts.drains.tidy();
       await this.cutFlows();
       for (const drained of this.ids.drained(Date.now())) this.kill(...drained);
       await this.purge();
       const waiting = await this.ids.sweep(Date.now(), () => this.stopped);
       if (waiting) this.schedule(GRACE_MS);
+      else if (this.parts.drains.isUntidy) this.schedule(RETRY_MS);
     } catch (error) {
-      // Nothing is lost: the ids stay quarantined and the next pass tries again.
+      // Nothing is lost: the ids stay quarantined.
       this.parts.log.warn({ err: error }, 'flows of what was deleted could not be ended yet');
+      this.schedule(RETRY_MS);
     } finally {
       this.working = false;
     }
