@@ -53,15 +53,13 @@ static __always_inline bool ip_is_zero(const struct ip_addr *a)
  */
 static __always_inline __u32 bounded(__u32 n, const __u32 low, const __u32 high)
 {
-	__u64 same = n;
-
-	asm volatile("if %[same] <= %[high] goto +1\n\t"
-		     "%[same] = %[high]\n\t"
-		     "if %[same] >= %[low] goto +1\n\t"
-		     "%[same] = %[low]"
-		     : [same] "+r"(same)
+	asm volatile("if %[n] <= %[high] goto +1\n\t"
+		     "%[n] = %[high]\n\t"
+		     "if %[n] >= %[low] goto +1\n\t"
+		     "%[n] = %[low]"
+		     : [n] "+w"(n)
 		     : [low] "i"(low), [high] "i"(high));
-	return same;
+	return n;
 }
 
 /* Time in units of 2^20 ns (about 1.05 ms), 32 bits: wraps after 52 days, compare by subtraction only. */

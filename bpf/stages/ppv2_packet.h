@@ -82,7 +82,7 @@ static __always_inline int replace_word(struct __sk_buff *skb, const struct pkt 
 
 	if (l4_off > PARSE_PULL + ETH_HLEN)
 		return -1;
-	tcp = data + l4_off;
+	tcp = data + bounded(l4_off, 0, PARSE_PULL + ETH_HLEN);
 	if ((void *)(tcp + 1) > end)
 		return -1;
 	from = *(__be32 *)((void *)tcp + at);
