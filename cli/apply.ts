@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { CommandError, type CommandSpec } from '@loxilb/sdk/command';
 import { TransportError } from './client.js';
 import type { Session } from './get.js';
-import { errorStream, printFailure } from './result.js';
+import { errorStream, isRefusal, printFailure } from './result.js';
 import { printLine } from './terminal.js';
 
 /** Finds the command a YAML kind belongs to, asking the daemon for those this client lacks. */
@@ -83,7 +83,7 @@ async function succeed(
   body?: unknown,
 ): Promise<boolean> {
   const answer = await client.request(method, path, body);
-  if (answer.status === 200 && !/"result"\s*:\s*"(?:fail"|Error)/.test(answer.text)) return true;
+  if (!isRefusal(answer)) return true;
   printFailure(terminal, output, spec, answer);
   return false;
 }

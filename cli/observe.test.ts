@@ -13,6 +13,7 @@ const EVENT = {
   ...{ service: 'web', serviceAddress: '20.20.20.1:80/tcp', protocol: 'tcp', tcpFlags: 'SYN', length: 60 },
   ...{ source: '10.0.0.1:1000', destination: '20.20.20.1:80' },
 };
+const STREAM = 'text/event-stream';
 const LINE =
   '22:40:00.123456 drop  source           eth0     tcp   10.0.0.1:1000 > 20.20.20.1:80, SYN, 60 bytes, service web';
 
@@ -28,7 +29,7 @@ describe('observe', () => {
       ['lost', { events: 3, where: 'packet path' }],
       ['packet', EVENT],
     );
-    daemon.on('GET /observe', { body });
+    daemon.on('GET /observe', { type: STREAM, body });
     const { status, stdout, stderr } = await daemon.loxicmd('observe --drop --service=web --count=2');
     expect([status, stdout]).toEqual([0, `${LINE}\n${LINE}\n`]);
     expect(stderr).toBe('... 3 packets are not shown: there were more than the packet path had room for\n');
@@ -36,7 +37,7 @@ describe('observe', () => {
   });
 
   it('prints JSON by lines, and fails when the daemon ends', async () => {
-    daemon.on('GET /observe', { body: stream(['packet', EVENT]) });
+    daemon.on('GET /observe', { type: STREAM, body: stream(['packet', EVENT]) });
     const { status, stdout, stderr } = await daemon.loxicmd('observe -o json');
     expect([status, JSON.parse(stdout)]).toEqual([1, EVENT]);
     expect(stderr).toBe('Error: the daemon has ended the stream\n');
@@ -53,13 +54,25 @@ describe('observe', () => {
   });
 });
 
+describe('a refusal of the legacy dialect', () => {
+  const refused = { status: 1, stdout: 'Error: no service is called x\n', stderr: '' };
+
+  it.each([
+    ['GET /observe', 'observe --service=x'],
+    ['POST /trace', 'trace 10.0.0.1 20.20.20.1 --tcp=1000:80 --in eth0'],
+  ])('to %s is one, although its status is 200', async (operation, line) => {
+    daemon.on(operation, { body: { result: 'no service is called x' } });
+    expect(await daemon.loxicmd(line)).toEqual(refused);
+  });
+});
+
 describe('trace', () => {
   const packet = { hex: '0123456789ab', summary: 'a packet', sourceMac: '02:00:00:00:00:01', destinationMac: 'ff' };
   const answer = {
     ...{ interface: 'eth0', before: packet, after: { ...packet, hex: '00', summary: 'another' }, notes: ['a note'] },
     steps: [
-      { step: 'parsed', text: 'read' },
-      { step: 'way', text: 'way out' },
+      { program: 'tc_ingress', step: 'parsed', text: 'read' },
+      { program: 'tc_ingress', step: 'way', text: 'way out' },
     ],
     verdict: { name: 'sent', text: 'sent out of eth1' },
     out: { interface: 'eth1', how: 'known MAC addresses', sourceMac: 'aa', destinationMac: 'bb' },
@@ -85,6 +98,18 @@ note:    a note
       ...{ source: '10.0.0.1', destination: '20.20.20.1', protocol: 'tcp', sourcePort: 1000, destinationPort: 80 },
       ...{ interface: 'eth0', flags: ['syn', 'ack'] },
     });
+  });
+
+  it('says which program decides, where there are two', async () => {
+    const steps = [{ program: 'xdp_ingress', step: 'xdp', text: 'left to tc' }, ...answer.steps];
+    daemon.on('POST /trace', { body: { ...answer, steps } });
+    expect((await daemon.loxicmd(line)).stdout).toContain(`
+xdp_ingress:
+1. xdp            left to tc
+tc_ingress:
+2. parsed         read
+3. way            way out
+`);
   });
 
   it('prints bytes when it may be wide, and JSON', async () => {

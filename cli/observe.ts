@@ -18,7 +18,8 @@ export async function runObserve(session: Session, flags: Readonly<Record<string
   const { client, terminal, output } = session;
   const path = observePath(flags);
   const response = await client.open('GET', path, undefined, 'endless');
-  if (response.statusCode !== 200) {
+  // A daemon that speaks the legacy dialect refuses with status 200.
+  if (response.statusCode !== 200 || response.headers['content-type'] === 'application/json') {
     const text = await client.read('GET', path, response);
     printFailure(terminal, output, observe, { status: response.statusCode ?? 0, text });
     return false;

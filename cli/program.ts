@@ -241,7 +241,8 @@ ex)
     loxicmd observe --sample=1000 -o json`;
 
 const TRACE_HELP = `It sends one made-up packet through a copy of the packet path and shows each decision, and the packet
-before and after. No flow, counter or packet is left behind.
+before and after. No flow, counter or packet is left behind. Where XDP hangs, its program is asked first. Fragments and ICMP
+errors cannot be made up: what becomes of those is to be seen with observe.
 
 ex)
     loxicmd trace 10.0.0.5 20.20.20.1 --tcp=40000:80 --in eth0

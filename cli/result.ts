@@ -38,12 +38,21 @@ export function printResult(
     printLine(errorStream(terminal, output), `Error: Failed to unmarshal HTTP response: (${body.message})`);
     return false;
   }
-  const result = String((body as { result?: unknown } | null)?.result ?? '');
-  // An old habit of the daemon: some refusals come with status 200.
-  const failed = result === 'fail' || result.startsWith('Error');
+  const result = resultOf(body);
+  const failed = isRefusal(answer);
   if (data) printLine(terminal.stdout, JSON.stringify(body, null, 4));
   else if (style !== 'policy' || failed) printLine(terminal.stdout, result);
   return !failed;
+}
+
+/** Some refusals come with status 200: one of every release, all of them from a daemon that speaks the legacy dialect. */
+export function isRefusal(answer: Answer): boolean {
+  const result = resultOf(parse(answer.text));
+  return answer.status !== 200 || (result !== '' && result !== 'Success');
+}
+
+function resultOf(body: unknown): string {
+  return String((body as { result?: unknown } | null)?.result ?? '');
 }
 
 /** Prints why the daemon refused: its text, then the reason, the field and the remedy if it names them. */

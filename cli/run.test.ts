@@ -188,6 +188,14 @@ describe('create and delete', () => {
     });
   });
 
+  it('fails on every refusal of the legacy dialect', async () => {
+    daemon.on('POST /config/loadbalancer', { body: { result: 'lbrule-exists error' } });
+    expect(await daemon.loxicmd(CREATE)).toMatchObject({
+      status: 1,
+      stdout: 'ProtoPortpair: map[tcp:[80:55555]]\nDebug: response.StatusCode: 200\nlbrule-exists error\n',
+    });
+  });
+
   it('prints the reason, the field and the remedy of a refusal', async () => {
     const error = {
       ...{ code: 'LB_WEIGHT', text: 'weight out of range: 300 (0..255)', field: 'endpoints.0.weight' },

@@ -7,7 +7,7 @@ import {
   traceBody,
 } from '../plugins/observe/command.js';
 import type { Session } from './get.js';
-import { errorStream, printFailure } from './result.js';
+import { errorStream, isRefusal, printFailure } from './result.js';
 import { printLine } from './terminal.js';
 
 /** `trace <source> <destination>`: what becomes of one made-up packet. */
@@ -26,7 +26,7 @@ export async function runTrace(
     return false;
   }
   const answer = await client.request('POST', TRACE_PATH, body);
-  if (answer.status !== 200) {
+  if (isRefusal(answer)) {
     printFailure(terminal, output, observe, answer);
     return false;
   }

@@ -106,7 +106,7 @@ enum ct_way {
 	CT_WAY_NEIGH,	 /* the kernel resolves the neighbour */
 	CT_WAY_STACK,	 /* translated, then the kernel's own routing */
 	CT_WAY_LOCAL,	 /* to a process of this machine */
-	CT_WAY_LOOPBACK, /* to a process of this machine that talks from a service address */
+	CT_WAY_LOOPBACK, /* the kernel's own routing or a process of this machine, from an address of this machine */
 };
 
 /*

@@ -145,6 +145,20 @@ enum dp_step {
 	STEP_ICMP_QUOTE,     /* a protocol quoted, b found; addr quoted destination */
 	STEP_FRAGMENT,	     /* a 0 first, 1 later, 2 held; b IP id */
 	STEP_VERDICT,	     /* a verdict */
+	STEP_XDP,	     /* a enum dp_xdp_step */
+};
+
+/* What the XDP program does with a frame: it sends it, or leaves it to tc for one of these reasons. */
+enum dp_xdp_step {
+	XDP_STEP_SENT,
+	XDP_STEP_DEVICE, /* not for this device, or nothing is known of the device */
+	XDP_STEP_PARSE,	 /* no plain packet: a fragment, an ICMP error, options, or nothing of ours */
+	XDP_STEP_NO_FLOW,
+	XDP_STEP_STATE,	  /* the flow is not open, or the packet changes that */
+	XDP_STEP_WAY,	  /* way out not known, no longer sure, not one for frames, or too small; TTL */
+	XDP_STEP_SPECIAL, /* needs a treatment only tc has */
+	XDP_STEP_OUT,	  /* the device it leaves by takes no frames */
+	XDP_STEP_REWRITE, /* could not be rewritten: dropped */
 };
 
 struct {

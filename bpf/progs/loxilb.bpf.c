@@ -120,11 +120,11 @@ static __always_inline int process_frame(struct xdp_md *ctx)
 	struct pkt p = {};
 
 	if (!cfg_conntrack || !device || (void *)(eth + 1) > end || !is_for_device(eth, device))
-		return XDP_PASS;
+		return xdp_pass(XDP_STEP_DEVICE);
 	if (parse_protocol(NULL, &p, data, end, bpf_xdp_get_buff_len(ctx), *(__be16 *)(data + 12)) != PARSE_FLOW)
-		return XDP_PASS;
+		return xdp_pass(XDP_STEP_PARSE);
 	entry = bpf_map_lookup_elem(&ct_flow, &p.key);
-	return entry ? xdp_forward(ctx, &p, entry) : XDP_PASS;
+	return entry ? xdp_forward(ctx, &p, entry) : xdp_pass(XDP_STEP_NO_FLOW);
 }
 
 /* Loaded only where it is attached. */

@@ -310,8 +310,9 @@ __noinline int ct_datagram_advance(const struct pkt *p, struct ct_entry *entry)
 
 	if (!p || !entry)
 		return CT_KEPT;
-	reply = entry->flags & CT_REPLY;
 	udp = p->key.proto == IPPROTO_UDP;
+	/* An endpoint that pings itself through a service has one entry for both directions. */
+	reply = udp ? entry->flags & CT_REPLY : !p->opens_flow;
 	state = entry->state;
 	if (udp) {
 		if (reply || entry->packets + 1 > CT_UDP_EST_PACKETS)
@@ -333,6 +334,17 @@ __noinline int ct_datagram_advance(const struct pkt *p, struct ct_entry *entry)
 #include "sctp.h"
 
 /*
+ * Requests and answers of ICMP share their tuples, for there is but one identifier. What goes the other way than the
+ * flow's entry of its tuple is of another conversation: an endpoint that pings its client's address, the answer to a
+ * ping of the service's own address. An endpoint that is its own client has one entry for both ways, and direct server
+ * return has one for whatever comes.
+ */
+static __always_inline bool echo_is_foreign(bool request, const struct ct_entry *entry)
+{
+	return request == !!(entry->flags & CT_REPLY) && entry->nat != CT_NAT_HAIRPIN && entry->nat != CT_NAT_DSR;
+}
+
+/*
  * Moves the flow's state on with this packet. Returns the entry to forward with, or NULL when the packet has to be
  * treated as the first of a new flow.
  */
@@ -349,12 +361,18 @@ static __always_inline struct ct_entry *ct_advance(struct __sk_buff *skb, const 
 	} else if (unlikely(p->key.proto == IPPROTO_SCTP)) {
 		result = ct_sctp_advance(skb, p, entry);
 	} else {
-		/* An echo reply of a local endpoint to a local client has the tuple of the request. */
-		if (unlikely(!p->opens_flow && (entry->flags & (CT_FROM_LOCAL | CT_REPLY)) == CT_FROM_LOCAL))
-			return NULL;
-		/* ICMP's BIDIR has the same number. */
-		if (likely(entry->state == CT_UDP_EST))
-			return entry;
+		if (likely(p->key.proto == IPPROTO_UDP)) {
+			if (likely(entry->state == CT_UDP_EST))
+				return entry;
+		} else {
+			/* An echo reply of a local endpoint to a local client has the tuple of the request. */
+			if (!p->opens_flow && (entry->flags & (CT_FROM_LOCAL | CT_REPLY)) == CT_FROM_LOCAL)
+				return NULL;
+			if (unlikely(echo_is_foreign(p->opens_flow, entry)))
+				return NULL;
+			if (likely(entry->state == CT_ICMP_BIDIR))
+				return entry;
+		}
 		result = entry->flags & CT_ONE_WAY ? ct_one_way_advance(p, entry) : ct_datagram_advance(p, entry);
 	}
 	if (likely(result == CT_KEPT))

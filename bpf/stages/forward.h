@@ -67,6 +67,34 @@ static __always_inline __u32 mtu_before(__u32 mtu, const struct ct_entry *entry)
 	return mtu > overhead ? mtu - overhead : mtu;
 }
 
+/*
+ * Packets leave with an address of this machine as their source, which the kernel's IPv4 takes from no device but lo
+ * (RFC 1812 5.3.7; the daemon lets it there).
+ */
+static __always_inline bool has_own_source(const struct ct_entry *entry)
+{
+	return ip_is_v4(&entry->ndaddr) && !(entry->special & CT_SPECIAL_DSR) &&
+	       (entry->nat != CT_NAT_DNAT || entry->flags & (CT_REPLY | CT_FROM_LOCAL));
+}
+
+/* The address of lo: with any other the packet would be for another host. */
+static __always_inline void clear_macs(struct ct_entry *entry)
+{
+	__builtin_memset(entry->dmac, 0, ETH_ALEN);
+	__builtin_memset(entry->smac, 0, ETH_ALEN);
+}
+
+/* Leaves a translated packet to the kernel's own routing. */
+__noinline int hand_to_stack(struct __sk_buff *skb, const struct ct_entry *entry)
+{
+	__u8 macs[2 * ETH_ALEN] = {};
+
+	if (!entry || !has_own_source(entry))
+		return VERDICT_NEXT;
+	bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+	return bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
+}
+
 /* Looks the way out of `entry` up and remembers it. */
 __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 proto, __u32 generation)
 {
@@ -114,9 +142,7 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 			return -1;
 		}
 		entry->way = entry->flags & CT_FROM_LOCAL && entry->flags & CT_REPLY ? CT_WAY_LOOPBACK : CT_WAY_LOCAL;
-		/* The address of lo: with any other the packet would be for another host. */
-		__builtin_memset(entry->dmac, 0, ETH_ALEN);
-		__builtin_memset(entry->smac, 0, ETH_ALEN);
+		clear_macs(entry);
 		return 0;
 	case BPF_FIB_LKUP_RET_BLACKHOLE:
 	case BPF_FIB_LKUP_RET_UNREACHABLE:
@@ -124,7 +150,8 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 		entry->generation = generation - 1;
 		return -1;
 	default:
-		entry->way = CT_WAY_STACK;
+		entry->way = has_own_source(entry) ? CT_WAY_LOOPBACK : CT_WAY_STACK;
+		clear_macs(entry);
 		return 0;
 	}
 }
@@ -387,7 +414,7 @@ big:
 	/* The kernel fragments what may be fragmented. */
 	count_flow_packet(p, entry, now);
 	if (!rewrite(skb, p, entry, false, false))
-		return VERDICT_NEXT;
+		return hand_to_stack(skb, entry);
 bad:
 	return drop_packet(skb, p, entry, DROP_REWRITE);
 }

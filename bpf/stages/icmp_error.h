@@ -32,6 +32,19 @@ static __always_inline void quoted_key(struct ct_key *key, const struct quoted_l
 	key->dport = quoted_is_echo(key->proto) ? l4->third : l4->sport;
 }
 
+/* The quoted packet is not of the flow: `entry` is there for the answers to its tuple. */
+static __always_inline bool quote_is_foreign(const struct quoted_l4 *l4, __u8 proto, const struct ct_entry *entry)
+{
+	__u8 type = *(const __u8 *)&l4->sport;
+	bool v4 = proto == IPPROTO_ICMP;
+
+	if (!quoted_is_echo(proto))
+		return false;
+	if (type == (v4 ? ICMP_ECHO_REQUEST : ICMP6_ECHO_REQUEST))
+		return echo_is_foreign(false, entry);
+	return type != (v4 ? ICMP_ECHO_REPLY : ICMP6_ECHO_REPLY) || echo_is_foreign(true, entry);
+}
+
 /* Translates the quoted L4 header; its checksum is put right where the eight bytes contain it. */
 static __always_inline void translate_quoted_l4(struct quoted_l4 *l4, const struct ct_entry *entry, __u8 proto,
 						__u16 addresses)
@@ -110,7 +123,8 @@ static __always_inline int send_error(struct __sk_buff *skb, const struct pkt *p
 			return drop_packet(skb, p, entry, DROP_TTL_EXCEEDED);
 		return bpf_redirect_neigh(fib.ifindex, NULL, 0, 0);
 	}
-	if (rc == BPF_FIB_LKUP_RET_NOT_FWDED && entry->flags & CT_FROM_LOCAL) {
+	if (rc == BPF_FIB_LKUP_RET_NOT_FWDED ? entry->flags & CT_FROM_LOCAL
+					     : proto == IPPROTO_ICMP && !ip_equal(saddr, &p->key.saddr)) {
 		bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
 		return bpf_redirect(LOOPBACK_IFINDEX, BPF_F_INGRESS);
 	}
@@ -151,6 +165,8 @@ __noinline int icmp4_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 			learn_tunnel_mtu(skb, p, &key.saddr);
 		return VERDICT_NEXT;
 	}
+	if (quote_is_foreign(&old_l4, key.proto, entry))
+		return VERDICT_NEXT;
 	if (entry->special & (CT_SPECIAL_DSR | CT_SPECIAL_FAMILY)) {
 		p->key = key;
 		return VERDICT_CONTINUE;
@@ -223,6 +239,8 @@ __noinline int icmp6_error(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 			learn_tunnel_mtu(skb, p, &key.saddr);
 		return VERDICT_NEXT;
 	}
+	if (quote_is_foreign(&old_l4, key.proto, entry))
+		return VERDICT_NEXT;
 	if (entry->special & (CT_SPECIAL_DSR | CT_SPECIAL_FAMILY)) {
 		p->key = key;
 		return VERDICT_CONTINUE;

@@ -80,64 +80,83 @@ static __always_inline __u32 next_slot(const struct lb_service *service)
 }
 
 struct lc_search {
-	__u32 base;
-	__u32 count;
-	__u32 index;
-	__u32 best;
-	__u32 fewest;
+	__u32 slot;  /* the next candidate */
+	__u32 end;   /* behind the last one */
+	__u32 start; /* the one whose turn it is among equals */
+	__u32 pad;
+	__u64 best; /* live flows in the upper half; how far behind `start` in the lower one */
 };
 
-static __always_inline void consider(struct lc_search *search)
+/* More than any endpoint has. */
+#define LC_NONE (1ULL << 62)
+/* Candidates looked at in one round of a loop that is not cheap itself. */
+#define LC_ROUND 16
+
+/* The better of `best` and this candidate: fewest flows, then the first from `start` on. */
+static __always_inline __u64 consider(__u32 slot, __u32 start, __u64 best)
 {
-	__u32 slot = search->base + search->index, total;
 	struct lb_slot *value = bpf_map_lookup_elem(&lb_slot, &slot);
 	struct lb_endpoint_flows *flows;
+	__u64 own;
 
-	search->index++;
-	if (search->index >= search->count)
-		search->index = 0;
 	if (!value)
-		return;
+		return best;
 	flows = bpf_map_lookup_elem(&lb_ep_flows, &value->endpoint_id);
 	if (!flows)
-		return;
-	total = flows->active + flows->pending;
-	if (total < search->fewest) {
-		search->fewest = total;
-		search->best = value->endpoint_id;
+		return best;
+	own = (__u64)(flows->active + flows->pending) << 32 | (__u32)(slot - start);
+	return own < best ? own : best;
+}
+
+static __always_inline void consider_round(struct lc_search *search)
+{
+	__u32 slot = search->slot, start = search->start, end = search->end, i;
+	__u64 best = search->best;
+
+	if (likely(end - slot >= LC_ROUND)) {
+#pragma unroll
+		for (i = 0; i < LC_ROUND; i++)
+			best = consider(slot + i, start, best);
+	} else {
+		for (i = 0; i < LC_ROUND && slot + i < end; i++)
+			best = consider(slot + i, start, best);
 	}
+	search->slot = slot + LC_ROUND;
+	search->best = best;
 }
 
 static long consider_next(__u32 i, struct lc_search *search)
 {
-	consider(search);
+	consider_round(search);
 	return 0;
 }
 
 __noinline int select_least_connections(const struct lb_service *service)
 {
-	struct lc_search search = { .fewest = ~0U };
-	__u32 i;
+	struct lc_search search = { .best = LC_NONE };
+	struct lb_slot *chosen;
+	__u32 i, rounds, slot;
 
 	if (!service)
 		return 0;
-	search.base = service->slot_base;
-	search.count = service->slot_count;
-	/* Begins at a moving place so that equals take turns. */
-	search.index = next_slot(service);
+	search.slot = service->slot_base;
+	search.end = service->slot_base + service->slot_count;
+	/* A moving place, so that equals take turns. */
+	search.start = service->slot_base + next_slot(service);
+	rounds = (service->slot_count + LC_ROUND - 1) / LC_ROUND;
 	if (cfg_bpf_loop) {
-		__u32 rounds = search.count & (2 * LB_MAX_ENDPOINTS - 1);
-
+		rounds &= 2 * LB_MAX_ENDPOINTS / LC_ROUND - 1;
 		barrier_var(rounds);
 		bpf_loop(rounds, consider_next, &search, 0);
-		return search.best;
+	} else {
+		for (i = 0; i < LB_MAX_ENDPOINTS_UNROLLED / LC_ROUND && i < rounds; i++)
+			consider_round(&search);
 	}
-	for (i = 0; i < LB_MAX_ENDPOINTS_UNROLLED; i++) {
-		if (i >= search.count)
-			break;
-		consider(&search);
-	}
-	return search.best;
+	if (search.best == LC_NONE)
+		return 0;
+	slot = (__u32)search.best + search.start;
+	chosen = bpf_map_lookup_elem(&lb_slot, &slot);
+	return chosen ? chosen->endpoint_id : 0;
 }
 
 static __always_inline bool endpoint_serves(__u32 endpoint_id, __u32 service_id)
@@ -510,8 +529,11 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 		step_with(STEP_SOURCE_REFUSED, service->service_id, 0, 0, &p->key.saddr);
 		return refuse(skb, p, service->service_id, 0, DROP_SOURCE);
 	}
-	/* Answers of DSR do not come by here: a flow in its middle hashes to where it began. */
-	if (!p->opens_flow && service->mode != LB_MODE_DSR) {
+	/*
+	 * Answers of DSR do not come by here: a flow in its middle hashes to where it began. A request that has the tuple of
+	 * somebody's answers must not take their place.
+	 */
+	if ((!p->opens_flow && service->mode != LB_MODE_DSR) || (is_icmp(p->key.proto) && ct_lookup(&p->key))) {
 		if (p->key.proto == IPPROTO_SCTP)
 			return VERDICT_PATH;
 		step(STEP_NOT_OPENING, p->tcp_flags, 0, 0);

@@ -64,12 +64,14 @@ __noinline int sctp_vip_is(__u32 service_id, __u32 index, const struct ip_addr *
 /* The next address of the service of this family that is not in the chunk yet, or SCTP_NO_VIP. */
 __noinline int sctp_next_vip(struct sctp_edit *edit, __u32 service_id, __u32 v4)
 {
-	__u32 i, size = sctp_address_size(v4);
+	/* Looked up here: a call more would be beyond the stack. */
+	struct lb_sctp_vips *vips = bpf_map_lookup_elem(&lb_sctp_vips, &service_id);
+	__u32 i;
 
-	if (!edit)
+	if (!edit || !vips)
 		return SCTP_NO_VIP;
-	for (i = 0; i < LB_SCTP_MAX_VIPS; i++) {
-		if (edit->used & 1U << i || (__u32)sctp_vip_size(service_id, i) != size)
+	for (i = 0; i < LB_SCTP_MAX_VIPS && i < vips->count; i++) {
+		if (edit->used & 1U << i || ip_is_v4(&vips->addr[i]) != !!v4)
 			continue;
 		edit->used |= 1U << i;
 		return i;

@@ -10,6 +10,13 @@
  * passed on, and tc_ingress does it.
  */
 
+/* Leaves the frame to tc. */
+static __always_inline int xdp_pass(enum dp_xdp_step why)
+{
+	step(STEP_XDP, why, 0, 0);
+	return XDP_PASS;
+}
+
 static __always_inline struct dp_xdp_device *xdp_device(__u32 ifindex, __u16 flags)
 {
 	struct dp_xdp_device *device = bpf_map_lookup_elem(&dp_xdp_device, &ifindex);
@@ -29,8 +36,9 @@ static __always_inline bool changes_nothing(const struct pkt *p, const struct ct
 {
 	if (p->key.proto == IPPROTO_TCP)
 		return entry->state == CT_TCP_EST && !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST));
-	/* ICMP's BIDIR has the same number. */
-	return p->key.proto != IPPROTO_SCTP && entry->state == CT_UDP_EST;
+	if (p->key.proto == IPPROTO_UDP)
+		return entry->state == CT_UDP_EST;
+	return p->key.proto != IPPROTO_SCTP && entry->state == CT_ICMP_BIDIR && !echo_is_foreign(p->opens_flow, entry);
 }
 
 /* The way out is known, and one a frame can take. */
@@ -134,12 +142,16 @@ static __always_inline int xdp_forward(struct xdp_md *ctx, const struct pkt *p, 
 	__u32 now = now_ticks();
 	int err;
 
-	if (!changes_nothing(p, entry) || !xdp_can_leave(p, entry, now))
-		return XDP_PASS;
+	step_with(STEP_FLOW_FOUND, entry->state, entry->flags, entry->service_id, &entry->ndaddr);
+	if (!changes_nothing(p, entry))
+		return xdp_pass(XDP_STEP_STATE);
+	if (!xdp_can_leave(p, entry, now))
+		return xdp_pass(XDP_STEP_WAY);
 	if (unlikely(entry->special & ~(CT_SPECIAL_DSR | CT_SPECIAL_TUNNEL | CT_SPECIAL_FORCED)))
-		return XDP_PASS;
+		return xdp_pass(XDP_STEP_SPECIAL);
 	if (entry->oif != ctx->ingress_ifindex && !xdp_device(entry->oif, DP_XDP_OUT))
-		return XDP_PASS;
+		return xdp_pass(XDP_STEP_OUT);
+	step(STEP_WAY, entry->way, entry->oif, entry->mtu);
 	if (p->key.proto == IPPROTO_TCP)
 		ct_tcp_track(p, entry);
 	count_flow_packet(p, entry, now);
@@ -150,10 +162,12 @@ static __always_inline int xdp_forward(struct xdp_md *ctx, const struct pkt *p, 
 	else
 		err = xdp_neighbour(ctx, entry);
 	if (unlikely(err)) {
+		step(STEP_XDP, XDP_STEP_REWRITE, 0, 0);
 		report(p, DROP_REWRITE, entry->service_id, entry->endpoint_id, ctx->ingress_ifindex);
 		return XDP_DROP;
 	}
 	if (entry->special & CT_SPECIAL_TUNNEL)
 		count(EVENT_TUNNELLED);
+	step(STEP_XDP, XDP_STEP_SENT, 0, 0);
 	return entry->oif == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(entry->oif, 0);
 }

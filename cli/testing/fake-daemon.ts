@@ -15,6 +15,8 @@ export interface Reply {
   /** A string is sent as it is, anything else as JSON. */
   readonly body: unknown;
   readonly delayMs?: number;
+  /** Content type; JSON unless given. */
+  readonly type?: string;
 }
 
 export interface Outcome {
@@ -40,9 +42,9 @@ export class FakeDaemon {
         const { method = '', url = '', headers } = request;
         const path = url.replace('/netlox/v1', '');
         this.requests.push({ method, path, authorization: headers.authorization, body: text && JSON.parse(text) });
-        const { status = 200, body, delayMs = 0 } = this.#reply(method, url, path);
+        const { status = 200, body, delayMs = 0, type = 'application/json' } = this.#reply(method, url, path);
         setTimeout(() => {
-          response.writeHead(status, { 'Content-Type': 'application/json' });
+          response.writeHead(status, { 'Content-Type': type });
           response.end(typeof body === 'string' ? body : `${JSON.stringify(body)}\n`);
         }, delayMs);
       });

@@ -162,6 +162,8 @@ describe('the memory backend', () => {
     expect(broker.dataplane.program('lb_recount').run(new Uint8Array(8))).toBeUndefined();
     await expect(broker.dataplane.walk('ct_walk', 'ct_flow').run()).resolves.toBeUndefined();
     expect(broker.programInfo()).toEqual([]);
-    await expect(broker.dataplane.openTrace({ program: 'tc_ingress', shared: [], sizes: {} })).resolves.toBeUndefined();
+    await expect(
+      broker.dataplane.openTrace({ programs: ['tc_ingress'], shared: [], copied: [], sizes: {} }),
+    ).resolves.toBeUndefined();
   });
 });

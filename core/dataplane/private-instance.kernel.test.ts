@@ -26,6 +26,13 @@ const STATE: MapSpec<number, Uint8Array> = {
   value: bytes(16),
   maxEntries: 100,
 };
+const LEARNED: MapSpec<Uint8Array, Uint8Array> = {
+  name: 'lb_tunnel_mtu',
+  type: 'lru_hash',
+  key: bytes(16),
+  value: bytes(8),
+  maxEntries: 4096,
+};
 const SERVICE_ID = 7;
 
 let folder: string;
@@ -43,8 +50,10 @@ beforeAll(() => {
   for (const feature of ['conntrack', 'lb', 'ipv6']) broker.setFeature('test', feature, true);
   const services = broker.claim('test', SERVICE);
   const states = broker.claim('test', STATE);
+  const learned = broker.claim('test', LEARNED);
   broker.load();
   services.set(serviceKey(), serviceValue());
+  learned.set(new Uint8Array(16).fill(5), new Uint8Array(8).fill(6));
   states.set(SERVICE_ID, new Uint8Array(16).fill(1));
 });
 
@@ -96,13 +105,14 @@ describe('a private instance', () => {
   it('decides as the running one would, and leaves its maps alone', async () => {
     const before = everything();
     const trace = await broker.dataplane.openTrace({
-      program: 'tc_ingress',
+      programs: ['tc_ingress'],
+      copied: [],
       shared: ['lb_service', 'dp_control'],
       sizes: {},
     });
     expect(trace).toBeDefined();
     if (!trace) return;
-    const { verdict, bytes: answer } = trace.run({ bytes: syn(80), ifindex: 1, mark: 0 });
+    const { verdict, bytes: answer } = trace.run({ program: 'tc_ingress', bytes: syn(80), ifindex: 1, mark: 0 });
     const [count, ...steps] = stepsOf(trace.read('dp_trace'));
     expect(steps.slice(0, count?.a)).toEqual(
       expect.arrayContaining([
@@ -118,7 +128,8 @@ describe('a private instance', () => {
 
   it('has maps of its own that can be filled, read and emptied', async () => {
     const trace = await broker.dataplane.openTrace({
-      program: 'tc_ingress',
+      programs: ['tc_ingress'],
+      copied: [],
       shared: ['lb_service'],
       sizes: { lb_ep_flows: 3 },
     });
@@ -140,8 +151,30 @@ describe('a private instance', () => {
     trace.close();
   });
 
+  it('begins with what the running one has in maps that are copied', async () => {
+    const options = { programs: ['tc_ingress'], shared: [], copied: ['lb_tunnel_mtu'], sizes: {} };
+    const trace = await broker.dataplane.openTrace(options);
+    const [all] = [...(trace?.read('lb_tunnel_mtu') ?? [])];
+    expect([all?.keys[0], all?.values[0], all?.count]).toEqual([5, 6, 1]);
+    trace?.write('lb_tunnel_mtu', []);
+    expect([...broker.dataplane.rawBatches('lb_tunnel_mtu')][0]?.count).toBe(1);
+    trace?.close();
+  });
+
+  it('runs the XDP program, too', async () => {
+    const options = { programs: ['xdp_ingress', 'tc_ingress'], shared: [], copied: [], sizes: {} };
+    const trace = await broker.dataplane.openTrace(options);
+    const outcome = trace?.run({ program: 'xdp_ingress', bytes: syn(80), ifindex: 1, mark: 0 });
+    // XDP_PASS: of lo nothing is known.
+    expect([outcome?.verdict, Buffer.from(outcome?.bytes ?? []).equals(syn(80))]).toEqual([2, true]);
+    const [count, first] = stepsOf(trace?.read('dp_trace') ?? []);
+    expect([count?.a, first?.step]).toEqual([1, DpStep.STEP_XDP]);
+    trace?.close();
+  });
+
   it('refuses programs and maps that are not there', async () => {
-    const open = (program: string, shared: string[]) => broker.dataplane.openTrace({ program, shared, sizes: {} });
+    const open = (program: string, shared: string[]) =>
+      broker.dataplane.openTrace({ programs: [program], shared, copied: [], sizes: {} });
     await expect(open('warp', [])).rejects.toThrow(expect.objectContaining({ code: 'DP_PROGRAM_UNKNOWN' }));
     await expect(open('tc_ingress', ['warp'])).rejects.toThrow(expect.objectContaining({ code: 'DP_MAP_UNKNOWN' }));
   });

@@ -3,6 +3,7 @@ import { createTestContext } from '@loxilb/sdk/testing';
 import { describe, expect, it, vi } from 'vitest';
 import { conntrackConfig } from './config.js';
 import conntrack from './index.js';
+import { EVENT } from './maps.js';
 import { guideConnection } from './testing/entries.js';
 import { fakeFlowTable } from './testing/fakes.js';
 import { resetEvent } from './testing/reset-events.js';
@@ -79,6 +80,8 @@ describe('the conntrack plugin', () => {
     expect(test.maps.get('ct_pass')?.get(0)).toMatchObject({ cut: 1 });
     await Promise.all(asked);
     expect(passed).toHaveBeenCalledTimes(2);
+    // Without any flow ever there would be nothing to look for.
+    test.maps.get('dp_counter')?.set(EVENT.created, 1n);
     await service.purgeServices([1]);
     expect(test.maps.get('ct_pass')?.get(0)).toMatchObject({ cut: 0 });
   });

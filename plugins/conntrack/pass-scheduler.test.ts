@@ -5,8 +5,9 @@ import { PassScheduler } from './pass-scheduler.js';
 
 const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() } satisfies Logger;
 
-function scheduler(options: { durationMs?: number; entries?: number } = {}) {
-  const state = { passes: 0, cuts: [] as boolean[], created: 0n, entries: options.entries ?? 0, fails: false };
+function scheduler(options: { durationMs?: number; entries?: number; created?: bigint } = {}) {
+  const created = options.created ?? 0n;
+  const state = { passes: 0, cuts: [] as boolean[], created, entries: options.entries ?? 0, fails: false };
   const durationMs = options.durationMs ?? 10;
   const run = async (cut: boolean): Promise<PassResult> => {
     state.cuts.push(cut);
@@ -29,15 +30,18 @@ afterEach(() => {
 });
 
 describe('PassScheduler', () => {
-  it('rests when the tables are empty and wakes with the first flow', async () => {
-    const { state, passes } = scheduler();
+  it.each([
+    ['where there has never been a flow', 0n, 1],
+    ['where there have been flows', 7n, 2],
+  ])('rests when the tables are empty and wakes with the first flow: %s', async (_, created, expected) => {
+    const { state, passes } = scheduler({ created });
     passes.start();
     await vi.advanceTimersByTimeAsync(60_000);
-    expect(state.passes).toBe(3);
-    state.created = 1n;
+    expect(state.passes).toBe(expected);
+    state.created = created + 1n;
     state.entries = 2;
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(state.passes).toBeGreaterThanOrEqual(7);
+    expect(state.passes).toBeGreaterThanOrEqual(expected + 4);
     await passes.stop();
   });
 
@@ -74,7 +78,7 @@ describe('PassScheduler', () => {
   });
 
   it('answers a request at once when there is nothing to expire', async () => {
-    const { state, passes } = scheduler();
+    const { state, passes } = scheduler({ created: 7n });
     for (let round = 0; round < 5; round++) {
       const request = passes.request();
       await vi.advanceTimersByTimeAsync(10);

@@ -12,7 +12,10 @@ export interface PassSchedulerOptions {
 
 /** A pass of 200 ms runs at most every 4 s: 5 % of one CPU. */
 const REST_PER_WORK = 20;
-/** One empty pass may have just missed a flow that was being created. */
+/**
+ * The first empty pass may have missed a flow that went from one table to the other. Where there has never been a flow,
+ * one pass says enough: flows are counted after they are in a table, so one that it missed is counted later.
+ */
 const EMPTY_PASSES_TO_REST = 2;
 
 /**
@@ -41,6 +44,7 @@ export class PassScheduler {
   }
 
   start(): void {
+    this.#createdAtLast ??= this.#options.flowsCreated();
     this.#schedule(this.#options.intervalMs);
   }
 
@@ -107,7 +111,8 @@ export class PassScheduler {
   }
 
   #hasNothingToDo(): boolean {
-    return this.#emptyPasses >= EMPTY_PASSES_TO_REST && this.#options.flowsCreated() === this.#createdAtLast;
+    const enough = this.#createdAtLast === 0n ? 1 : EMPTY_PASSES_TO_REST;
+    return this.#emptyPasses >= enough && this.#options.flowsCreated() === this.#createdAtLast;
   }
 
   #schedule(delayMs: number): void {

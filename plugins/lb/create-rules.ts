@@ -5,7 +5,7 @@ import type { LbConfig } from './config.js';
 import { DrainTable } from './drain-table.js';
 import type { EndingDefaults } from './ending.js';
 import type { LbMaps } from './maps.js';
-import { isProgrammed, type Rule } from './model.js';
+import { changesFamily, describeRule, isProgrammed, type Rule } from './model.js';
 import { Programmer } from './programmer.js';
 import { reconcile } from './reconcile.js';
 import type { FreedIds } from './retired-ids.js';
@@ -35,6 +35,11 @@ export interface LbParts {
   readonly services: ServiceBook;
   readonly vips: VipAddresses;
   reconcile(rules: readonly Rule[]): void;
+}
+
+/** Earlier releases took such rules. */
+function hasStrangers(rule: Rule): boolean {
+  return rule.proxyprotocolv2 === true && rule.endpoints.some(({ endpointIP }) => changesFamily(rule, endpointIP));
 }
 
 /** Puts the parts together. Touches neither maps nor network. */
@@ -81,6 +86,9 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
         dataplane,
         resumeLeaver: (endpoint, wasLeaving) => rules.resumeLeaver(endpoint, wasLeaving),
       });
+      for (const rule of desired.filter(hasStrangers)) {
+        log.warn({ rule: describeRule(rule) }, 'endpoints of another family get no flows with proxy protocol v2');
+      }
       log.info({ ...result, milliseconds: Math.round(performance.now() - started) }, 'rules reconciled');
     },
   };

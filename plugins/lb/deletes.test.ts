@@ -60,6 +60,19 @@ describe('DELETE', () => {
     expect(resultOf(form, params)).toBe(answer);
   });
 
+  it.each([
+    [0, web],
+    [1, { ...web, portmax: '0' }],
+    [2, { ...web, hosturl: 'any' }],
+    [3, { ...web, hosturl: 'any', portmax: '0' }],
+    [4, { lb_name: 'web' }],
+    [5, {}],
+  ])('takes a drain of a day and no more, form %i', (form, params) => {
+    expect(deleteForms[form]?.query).toMatchObject({ drain: 'int64' });
+    expect(select(form, params, { drain: '86400' }).length).toBeGreaterThan(0);
+    for (const drain of ['86401', '-1']) expect(resultOf(form, params, { drain })).toBe('400 service-args error');
+  });
+
   it('takes all of a name, and none as a success', () => {
     expect(select(4, { lb_name: 'web' })).toHaveLength(2);
     expect(select(4, { lb_name: 'nothing' })).toEqual([]);

@@ -10,9 +10,12 @@ export function ownAddresses(rule: Rule): string[] {
   return looksAfterAddress(rule) ? serviceAddresses(rule) : [];
 }
 
-/** An endpoint of another family needs an address of ours as its client; until there is one it gets no flows. */
+/**
+ * An endpoint of another family needs an address of ours as its client; until there is one it gets no flows. With a PROXY
+ * header it never gets one: rules of earlier releases may have it so.
+ */
 export function isReachable(rule: Rule, { addr, source }: Pick<LbEndpoint, 'addr' | 'source'>): boolean {
-  return source !== NO_ADDRESS || !changesFamily(rule, addr);
+  return !changesFamily(rule, addr) || (source !== NO_ADDRESS && !rule.proxyprotocolv2);
 }
 
 export function slotsOf(

@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { endpointDirectory } from './directory.js';
 import { LbEndpointFlags } from './layout.gen.js';
 import { listRules } from './list-rules.js';
-import type { Rule } from './model.js';
 import { WEIGHT_LEFT } from './state.js';
 import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
 
@@ -100,6 +99,16 @@ describe('an endpoint that leaves its rule', () => {
     expect([...world.stored.values()][0]?.drainTimeout).toBe(30);
   });
 
+  it('drains as the config says where neither request nor rule does', async () => {
+    world = createWorld({ drainTimeout: 30 });
+    const id = withFlow();
+    detach({});
+    expect(world.maps.drain.get(id)?.until).toBe(Math.ceil(Date.now() / 1000) + 30);
+    world.post(body({ oper: 1, drainTimeout: 10 }, ['10.0.0.1']));
+    detach({});
+    expect(world.maps.drain.get(id)?.until).toBe(Math.ceil(Date.now() / 1000) + 10);
+  });
+
   it('is free as soon as its flows have ended', async () => {
     const id = withFlow();
     detach({ drainTimeout: 3600 });
@@ -139,9 +148,20 @@ describe('an endpoint that leaves its rule', () => {
     expect(listed()[0]?.draining).toMatchObject([
       { endpointIP: '10.0.0.1', targetPort: 8080, state: 'draining', counter: '0:0', stats: { current: 1 } },
     ]);
+    const until = new Date(Math.ceil(Date.now() / 1000) * 1000 + 30_000).toISOString();
+    expect(listed()[0]?.draining?.[0]?.until).toBe(until);
     expect(endpointDirectory(world).list()).toContainEqual(
       expect.objectContaining({ address: '10.0.0.1', active: false, rules: 0, draining: expect.anything() }),
     );
+  });
+});
+
+describe('a rule with an endpoint that drains', () => {
+  it('posted as it is listed is the same rule, and the endpoint stays out', () => {
+    withFlow();
+    detach({ drainTimeout: 30 });
+    expect(() => world.post(listed()[0])).toThrow('is already so');
+    expect(slotsSeen(world)).toEqual(['10.0.0.2']);
   });
 });
 
@@ -235,17 +255,20 @@ describe('the note of a drain', () => {
     expect([world.maps.serviceState.get(1)?.alive, flagsOf(id)]).toEqual([0, CUT]);
   });
 
-  it('of an endpoint that is in no rule any more, and has none to drain by, is nobody’s', async () => {
+  it('counts when the daemon died while it put the endpoint back', async () => {
     const id = withFlow();
-    // As if a daemon had died while it put the endpoint back, and then the rule without it was stored.
-    world.maps.drain.set(id, {
-      ...{ addr: '20.20.20.1', until: Math.ceil(Date.now() / 1000) + 3600, mark: 0, port: 80, portMax: 80, proto: 6 },
-      ...{ reset: 0, ownsAddress: 1 },
-    });
-    const [key, rule] = [...world.stored][0] as [string, Rule];
-    world.stored.set(key, { ...rule, endpoints: rule.endpoints.slice(1) });
+    detach({ drainTimeout: 30 });
+    const without = new Map(world.stored);
+    const note = world.maps.drain.get(id);
+    world.post(body({ oper: 1 }, ['10.0.0.1']));
+    // The last of it was not done, and nobody was answered.
+    if (note) world.maps.drain.set(id, note);
+    world.stored.clear();
+    for (const [key, rule] of without) world.stored.set(key, rule);
     world = world.restart();
-    await pass(20);
+    await pass(10_000);
+    expect([notes(), world.cuts, world.maps.endpoint.get(id)?.weight]).toEqual([[id], [], WEIGHT_LEFT]);
+    await pass(22_000);
     expect([notes(), world.cuts[0]]).toEqual([[], [id]]);
   });
 });
@@ -275,6 +298,39 @@ describe('a rule that is deleted', () => {
     await pass();
     await pass();
     expect([world.retirement.pending, world.cuts, snapshot(world)]).toEqual([0, [], {}]);
+    expect(hasAddress(world, '20.20.20.1')).toBe(false);
+  });
+
+  it('is cut at once when the request says so, whatever rule and config say', async () => {
+    world = createWorld({ drainTimeout: 30 });
+    withFlow({ drainTimeout: 60 });
+    world.remove(firstKey(world), 0);
+    await pass(20);
+    expect([world.purged, [...world.maps.drain.entries()]]).toEqual([[[1]], []]);
+  });
+
+  it('is over in a moment when nobody used it, whatever left it just before', async () => {
+    world.post(body());
+    detach({});
+    world.remove(firstKey(world), 3600);
+    await vi.advanceTimersByTimeAsync(500);
+    expect([[...world.maps.drain.entries()], world.retirement.pending]).toEqual([[], 0]);
+    expect(hasAddress(world, '20.20.20.1')).toBe(false);
+  });
+
+  it('leaves its address to others that have it, until the last of them has drained', async () => {
+    for (const port of [80, 81]) world.post(body({ port }, ['10.0.0.1']));
+    const ids = [...world.maps.endpoint.entries()].map(([id]) => id);
+    for (const id of ids) setFlows(id, 1);
+    world.remove('20.20.20.1|tcp|80|0|', 10);
+    await pass(12_000);
+    expect(hasAddress(world, '20.20.20.1')).toBe(true);
+    world.remove('20.20.20.1|tcp|81|0|', 30);
+    await pass(20_000);
+    expect(hasAddress(world, '20.20.20.1')).toBe(true);
+    for (const id of ids) setFlows(id, 0);
+    await pass();
+    await pass();
     expect(hasAddress(world, '20.20.20.1')).toBe(false);
   });
 
@@ -362,6 +418,23 @@ describe('an endpoint that fails', () => {
     world.rules.setEndpointActive('10.0.0.1', 'tcp', 8080, true);
     expect(flagsOf(id)).toBe(0);
   });
+
+  it.each([
+    ['keep', 0],
+    ['cut', CUT],
+  ] as const)(
+    'has its flows as that wants it (%s) when it leaves and is back before they were cut',
+    async (down, flags) => {
+      const id = withFlow({ onEndpointDown: down });
+      // Who knows that it is down.
+      world.post(body({ port: 81 }, ['10.0.0.1']));
+      fail();
+      detach({});
+      world.post(body({ oper: 1 }, ['10.0.0.1']));
+      await pass();
+      expect([world.cuts.flat().includes(id), flagsOf(id)]).toEqual([down === 'cut', flags]);
+    },
+  );
 
   it('is cut by the next daemon when the pass did not come', async () => {
     const id = withFlow({ onEndpointDown: 'reset' });

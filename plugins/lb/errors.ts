@@ -25,6 +25,7 @@ const FAULTS = {
   LB_ENDPOINT_DUPLICATE: { status: 400, result: 'malformed-lbep error' },
   LB_DSR_PORT: { status: 400, result: 'malformed-service dsr-port error' },
   LB_DSR_PROXY_PROTOCOL: { status: 400, result: undefined },
+  LB_PROXY_PROTOCOL_FAMILY: { status: 400, result: undefined },
   LB_TUNNEL_NOT_DSR: { status: 400, result: undefined },
   LB_NO_SOURCE: { status: 400, result: undefined },
   LB_WEIGHT_RANGE: { status: 400, result: 'malformed-weight error' },

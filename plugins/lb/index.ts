@@ -55,7 +55,11 @@ export default definePlugin({
 
     const stops: (() => void)[] = [];
     ctx.onStart(() => {
-      stops.push(followNetwork(network, book, () => rules.refreshAddresses(), log));
+      const follow = (): void => {
+        vips.follow();
+        rules.refreshAddresses();
+      };
+      stops.push(followNetwork(network, book, follow, log));
       stops.push(conntrack.onPass(() => retirement.onPass()));
     });
     ctx.onStop(async () => {

@@ -117,7 +117,8 @@ function closeEndpoints(endpoints: readonly PinnedEndpoint[], parts: ReconcilePa
   const resting = new Set(
     parts.retirement.adoptEndpoints(new Map(closed.map(({ id, entry }) => [id, entry.serviceId]))),
   );
-  for (const one of open) watch(one, false, parts);
+  // With a note it was about to come back, and the daemon died before that was answered: it drains on.
+  for (const one of open) watch(one, parts.drains.get(one.id) !== undefined, parts);
   for (const one of closed) if (resting.has(one.id)) watch(one, true, parts);
   return open.length;
 }

@@ -27,14 +27,13 @@ export function maglevSize(endpointCount: number): number {
   return SIZES.find(({ endpoints }) => endpointCount <= endpoints)?.slots ?? LARGEST;
 }
 
-/** Index into `endpoints` for each of `size` slots. Weights all zero count as equal; no endpoints make no slots. */
+/** Index into `endpoints` for each of `size` slots. Without endpoints of a weight there are no slots. */
 export function buildMaglev(endpoints: readonly MaglevEndpoint[], size: number): Int32Array {
-  if (endpoints.length === 0) return new Int32Array(0);
   const largest = endpoints.reduce((most, { weight }) => Math.max(most, weight), 0);
-  const turn = largest || 1;
+  if (largest === 0) return new Int32Array(0);
   const claims = endpoints.map(({ key, weight }, index) => ({
     index,
-    weight: largest === 0 ? 1 : weight,
+    weight,
     credit: 0,
     order: slotOrder(key, size),
   }));
@@ -42,8 +41,8 @@ export function buildMaglev(endpoints: readonly MaglevEndpoint[], size: number):
   for (let left = size; left > 0; ) {
     for (const claim of claims) {
       claim.credit += claim.weight;
-      if (claim.credit < turn) continue;
-      claim.credit -= turn;
+      if (claim.credit < largest) continue;
+      claim.credit -= largest;
       let slot = claim.order();
       while (table[slot] !== FREE) slot = claim.order();
       table[slot] = claim.index;

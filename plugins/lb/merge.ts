@@ -11,6 +11,7 @@ import {
   describeRule,
   endpointKey,
   MODE,
+  OPER,
   type Rule,
   type RuleEndpoint,
   ruleKey,
@@ -19,9 +20,7 @@ import {
 } from './model.js';
 import type { LbRequest } from './schema.js';
 import { joinPorts, lastPort, withoutPorts } from './spans.js';
-import { checkRequest, checkRule, type RuleLimits } from './validation.js';
-
-const OPER = { replace: 0, attach: 1, detach: 2 } as const;
+import { checkProxyFamilies, checkRequest, checkRule, type RuleLimits } from './validation.js';
 
 export interface Merged {
   readonly key: string;
@@ -82,6 +81,7 @@ function attach(existing: Rule, wanted: Rule, given: LbRequest['serviceArguments
     endpoints,
   };
   checkRule(desired);
+  checkProxyFamilies(desired);
   return desired;
 }
 

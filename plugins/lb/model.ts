@@ -7,6 +7,8 @@ export const SELECTION_NAMES = ['rr', 'hash', 'priority', 'persist', 'lc', 'n2',
 
 export const MODE = { default: 0, onearm: 1, fullnat: 2, dsr: 3, fullproxy: 4, hostonearm: 5 } as const;
 export const SELECTION = { rr: 0, hash: 1, priority: 2, persist: 3, lc: 4, n2: 5, n3: 6 } as const;
+/** What a POST does to the rule there is. */
+export const OPER = { replace: 0, attach: 1, detach: 2 } as const;
 
 export type Protocol = 'tcp' | 'udp' | 'sctp' | 'icmp';
 
@@ -79,6 +81,11 @@ export function ruleKey(rule: RuleIdentity): string {
 /** Endpoints of a rule share no port, so the first port is enough, and a span that grows is still the same endpoint. */
 export function endpointKey(endpoint: Pick<RuleEndpoint, 'endpointIP' | 'targetPort'>): string {
   return `${endpoint.endpointIP}|${endpoint.targetPort}`;
+}
+
+/** 0: no new flow. Where a rule has no other weight none was meant, and all are equal. */
+export function effectiveWeight(rule: Pick<Rule, 'endpoints'>, { weight }: Pick<RuleEndpoint, 'weight'>): number {
+  return weight > 0 || rule.endpoints.some((one) => one.weight > 0) ? weight : 1;
 }
 
 /** `10.0.0.1 port 8080-8090`, for messages. */

@@ -1,6 +1,7 @@
 import { isLoxilbError } from '@loxilb/sdk';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { listRules } from './list-rules.js';
+import type { Rule } from './model.js';
 import { checkProgrammed } from './testing/check-programmed.js';
 import { lookup } from './testing/lookup.js';
 import { body, createWorld, firstKey, hasAddress, slotsSeen, snapshot, type World } from './testing/world.js';
@@ -283,6 +284,39 @@ describe('proxy protocol v2', () => {
     expect(service()?.flags).toBe(0);
     world.post(body({ oper: 1, proxyprotocolv2: true }));
     expect(service()?.flags).toBe(2);
+  });
+
+  it.each(['10.0.0.1', '2001:db8::1'])('is refused with endpoints of another family, also mixed: %s', (own) => {
+    const externalIP = own.includes(':') ? '2001:db8::80' : '20.20.20.1';
+    const other = own.includes(':') ? '10.0.0.1' : '2001:db8::1';
+    const ppv2 = { externalIP, proxyprotocolv2: true };
+    const wrong = '400 LB_PROXY_PROTOCOL_FAMILY';
+    expect(codeOf(() => world.post(body(ppv2, [other])))).toBe(wrong);
+    expect(codeOf(() => world.post(body(ppv2, [own, other])))).toBe(wrong);
+    world.post(body(ppv2, [own]));
+    const before = snapshot(world);
+    // In whatever steps the two come together.
+    expect(codeOf(() => world.post(body({ ...ppv2, oper: 1 }, [other])))).toBe(wrong);
+    expect(codeOf(() => world.post(body({ externalIP, oper: 1 }, [other])))).toBe(wrong);
+    expect(snapshot(world)).toEqual(before);
+    world.post(body({ externalIP }, [own, other]));
+    expect(codeOf(() => world.post(body({ ...ppv2, oper: 1 }, [own])))).toBe(wrong);
+  });
+
+  it('leaves endpoints of another family out of a rule that had them before', () => {
+    world.post(body({}, ['2001:db8::1', '10.0.0.1']));
+    const [key, rule] = [...world.stored][0] as [string, Rule];
+    world.stored.set(key, { ...rule, proxyprotocolv2: true });
+    world = world.restart();
+    expect([service()?.flags, slotsSeen(world), world.warnings.length]).toEqual([2, ['10.0.0.1'], 1]);
+    world.network.state.addresses.pop();
+    world.book.forget();
+    world.rules.refreshAddresses();
+    expect(slotsSeen(world)).toEqual(['10.0.0.1']);
+    expect(codeOf(() => world.post(body({ oper: 1 }, ['10.0.0.2'])))).toBe('400 LB_PROXY_PROTOCOL_FAMILY');
+    world.post(body({ oper: 2, proxyprotocolv2: true }, ['2001:db8::1']));
+    world.post(body({ oper: 1 }, ['10.0.0.2']));
+    expect(slotsSeen(world)).toEqual(['10.0.0.1', '10.0.0.2']);
   });
 });
 

@@ -11,6 +11,7 @@ import { type LbMaps, secondsToTicks } from './maps.js';
 import {
   describeEndpoint,
   describeRule,
+  effectiveWeight,
   endpointKey,
   type Rule,
   type RuleEndpoint,
@@ -134,7 +135,7 @@ export class Programmer {
       active: active ? 1 : 0,
       flags: endpointFlags(rule, endpoint),
       serviceId,
-      weight: endpoint.weight,
+      weight: effectiveWeight(rule, endpoint),
     };
   }
 
@@ -308,7 +309,7 @@ export function idleOf(rule: Rule): { idleTicks: number; reset: number } {
 
 /** An endpoint that is down stays marked until its flows are cut, whatever else changes. */
 export function stillCut(before: LbEndpoint, entry: LbEndpoint): LbEndpoint {
-  const isDown = entry.active === 0 && before.active === 0 && before.weight !== WEIGHT_LEFT;
+  const isDown = entry.active === 0 && before.active === 0;
   return isDown ? { ...entry, flags: entry.flags | (before.flags & CUT_FLAGS) } : entry;
 }
 

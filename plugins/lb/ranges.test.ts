@@ -86,6 +86,21 @@ describe('a range of service ports', () => {
     checkProgrammed(world);
   });
 
+  it('and a port inside it, with a mark and without, are four rules, in whatever order they come', () => {
+    const rules = [body({ port: 85, block: 7 }), range(80, 90, { block: 7 }), body({ port: 85 }), range(80, 90)];
+    for (let first = 0; first < rules.length; first++) {
+      world = createWorld();
+      for (let index = 0; index < rules.length; index++) world.post(rules[(first + index) % rules.length]);
+      const found = [packet(85, '20.20.20.1', 7), packet(86, '20.20.20.1', 7), packet(85), packet(86)].map(
+        (one) => lookup(world, one)?.serviceId,
+      );
+      expect(new Set(found).size).toBe(4);
+      checkProgrammed(world);
+      world.remove('20.20.20.1|tcp|85|7|');
+      expect(lookup(world, packet(85, '20.20.20.1', 7))?.serviceId).toBe(found[1]);
+    }
+  });
+
   it('is deleted by both its ends, and by nothing else', () => {
     world.post(range(8080, 8081));
     const select = (portmax: string) =>

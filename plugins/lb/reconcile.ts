@@ -225,7 +225,8 @@ function completeEndpoint(
   const record = state.record(rule, wanted);
   const pinned = pinnedEndpoints[index];
   const fresh = programmer.entryOf(rule, wanted, service.id, record.active);
-  const entry = pinned ? stillCut(pinned.entry, fresh) : fresh;
+  const hadLeft = pinned?.entry.weight === WEIGHT_LEFT;
+  const entry = pinned && !hadLeft ? stillCut(pinned.entry, fresh) : fresh;
   const id = pinned?.id ?? takeId(state.endpointIds, rule);
   if (!pinned || !sameFields(pinned.entry, entry)) writes.endpoints.push([id, entry]);
   if ((entry.flags & CUT_FLAGS) !== 0) retirement.cut([id]);

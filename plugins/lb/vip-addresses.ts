@@ -3,6 +3,7 @@ import type { AddressRefusal, Logger, MapSlice, Network } from '@loxilb/sdk';
 import { AddressQueue } from './address-queue.js';
 import type { AddressBook } from './addresses.js';
 import { lbError } from './errors.js';
+import { OnLinkAddresses } from './on-link-addresses.js';
 
 const LOOPBACK = 'lo';
 /** By then the kernel's word of a removed address has been read. */
@@ -11,7 +12,8 @@ const SETTLED_MS = 30_000;
 const ACCEPT_LOCAL = '/proc/sys/net/ipv4/conf/lo/accept_local';
 
 /**
- * Service addresses on the loopback interface: put there with the first rule that needs them, taken off with the last.
+ * Service addresses on the loopback interface, IPv6 ones also where their network is: put there with the first rule that
+ * needs them, taken off with the last.
  * An address the machine had before is left alone. The pinned map says which are ours; it is written before an address
  * is added and after it is removed, so that a crash leaves at worst a note too many.
  *
@@ -24,6 +26,7 @@ export class VipAddresses {
   /** What we took off lately, and when: the book may still have it. */
   private readonly takenOff = new Map<string, number>();
   private readonly queue: AddressQueue;
+  private readonly onLink: OnLinkAddresses;
   /** What the notes hold, once somebody has asked: that may be for each address of the machine. */
   private noted: Set<string> | undefined;
   private acceptsLocal = false;
@@ -36,17 +39,23 @@ export class VipAddresses {
     private readonly options: { readonly enabled: boolean; readonly setSysctl: boolean },
   ) {
     this.queue = new AddressQueue(network, LOOPBACK, (...outcome) => this.queued(...outcome));
+    this.onLink = new OnLinkAddresses(network, log);
   }
 
   /** Resolves when every address is where it belongs. */
-  drain(): Promise<void> {
-    return this.queue.drain();
+  async drain(): Promise<void> {
+    await Promise.all([this.queue.drain(), this.onLink.drain()]);
+  }
+
+  /** Interfaces or their networks have changed. */
+  follow(): void {
+    const noted = this.readNoted();
+    this.onLink.follow([...this.rules.keys()].filter((address) => noted.has(address)));
   }
 
   /** The address is here only because a rule wants it. */
   isOurs(address: string): boolean {
-    this.noted ??= new Set([...this.notes.entries()].map(([one]) => one));
-    return this.takenOff.has(address) || this.noted.has(address);
+    return this.takenOff.has(address) || this.readNoted().has(address);
   }
 
   /** Throws `LB_VIP_ADDRESS` and has changed nothing. */
@@ -69,10 +78,12 @@ export class VipAddresses {
   /** At start: what is noted and not needed goes, what is needed and gone comes back. One entry per rule. */
   reconcile(addresses: readonly string[]): void {
     const noted = new Set([...this.notes.entries()].map(([address]) => address));
+    this.onLink.adopt(noted);
     this.rules.clear();
     for (const address of addresses) this.rules.set(address, (this.rules.get(address) ?? 0) + 1);
     for (const address of noted) if (!this.options.enabled || !this.rules.has(address)) this.remove(address);
     for (const address of this.rules.keys()) this.addAtStart(address, noted.has(address));
+    this.follow();
   }
 
   /** One address that cannot be added must not keep the others from working. */
@@ -94,6 +105,7 @@ export class VipAddresses {
     if (this.queue.mustQueue(address)) {
       this.acceptLocal();
       this.queue.push(address, true);
+      this.onLink.put(address);
       return;
     }
     try {
@@ -116,11 +128,13 @@ export class VipAddresses {
   private put(address: string): void {
     this.acceptLocal();
     this.network.addAddress(address, LOOPBACK);
+    this.onLink.put(address);
   }
 
   private remove(address: string): void {
     if (this.notes.get(address) === undefined) return;
     this.rememberTakenOff(address);
+    this.onLink.take(address);
     if (this.queue.mustQueue(address)) {
       this.queue.push(address, false);
       return;
@@ -150,6 +164,11 @@ export class VipAddresses {
     // Noted again when it is wanted again, which may be by now.
     const gone = present ? refusal !== undefined : refusal === undefined;
     if (gone && !this.queue.has(address)) this.forget(address);
+  }
+
+  private readNoted(): ReadonlySet<string> {
+    this.noted ??= new Set([...this.notes.entries()].map(([address]) => address));
+    return this.noted;
   }
 
   private forget(address: string): void {

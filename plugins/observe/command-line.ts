@@ -127,12 +127,17 @@ const HEX_ROW = 32;
 export function formatTrace(answer: TraceAnswer, wide: boolean): string {
   const { before, after, steps, verdict, out, notes } = answer;
   const digits = String(steps.length).length;
+  // Where tc is alone, naming it tells nobody anything.
+  const programs = new Set(['tc_ingress', ...steps.map(({ program }) => program)]);
   const lines = [
     `in:      ${answer.interface}`,
     `packet:  ${before.summary}`,
     ...(wide ? hexRows(before) : []),
     '',
-    ...steps.map(({ step, text }, index) => `${String(index + 1).padStart(digits)}. ${step.padEnd(14)} ${text}`),
+    ...steps.flatMap(({ step, text, program }, index) => [
+      ...(programs.size > 1 && steps[index - 1]?.program !== program ? [`${program}:`] : []),
+      `${String(index + 1).padStart(digits)}. ${step.padEnd(14)} ${text}`,
+    ]),
     '',
     `verdict: ${verdict.text}`,
     ...(out ? [`out:     ${out.interface}, ${out.how}${macs(out)}`] : []),

@@ -12,26 +12,46 @@ export const KEEP_ALIVE = ': alive\n\n';
 type Taken = IteratorResult<string, undefined>;
 const DONE: Taken = { done: true, value: undefined };
 
+export interface QueueParts {
+  /** Messages kept for a client that takes none. */
+  readonly limit: number;
+  readonly onEnd: (queue: EventQueue) => void;
+  /** A message was dropped. */
+  readonly onLost?: () => void;
+}
+
 /**
  * An iterator of stream messages. What a slow client does not take is dropped beyond `limit`, counted, and told when it
  * takes again.
  */
 export class EventQueue implements AsyncIterableIterator<string> {
   private readonly waiting: string[] = [];
-  private lost = 0;
+  private readonly lost: Record<LostEvents['where'], number> = { client: 0, 'packet path': 0 };
   private ended = false;
   private taker: ((result: Taken) => void) | undefined;
+  private takenAt = performance.now();
 
-  constructor(
-    private readonly limit: number,
-    private readonly onEnd: (queue: EventQueue) => void,
-  ) {}
+  constructor(private readonly parts: QueueParts) {}
 
   push(message: string): void {
     if (this.ended) return;
     if (this.taker) this.give(message);
-    else if (this.waiting.length < this.limit) this.waiting.push(message);
-    else this.lost++;
+    else if (this.waiting.length < this.parts.limit) this.waiting.push(message);
+    else {
+      this.lost.client++;
+      this.parts.onLost?.();
+    }
+  }
+
+  /** Events the packet path had no room for: told with what is taken next, however much waits. */
+  lose(events: number): void {
+    this.lost['packet path'] += events;
+    if (this.taker) this.give(this.takeLosses());
+  }
+
+  /** Milliseconds for which something has been waiting for the client. */
+  stalledFor(): number {
+    return this.waiting.length === 0 ? 0 : performance.now() - this.takenAt;
   }
 
   /** Only for a client that waits: for others it is no news. */
@@ -55,7 +75,7 @@ export class EventQueue implements AsyncIterableIterator<string> {
       this.waiting.length = 0;
       this.taker?.(DONE);
       this.taker = undefined;
-      this.onEnd(this);
+      this.parts.onEnd(this);
     }
     return Promise.resolve(DONE);
   }
@@ -66,11 +86,19 @@ export class EventQueue implements AsyncIterableIterator<string> {
 
   /** Everything that waits in one piece: a client that is behind catches up with few writes. */
   private take(): string | undefined {
-    if (this.waiting.length === 0) return undefined;
-    const messages = this.waiting.splice(0).join('');
-    const lost: LostEvents = { events: this.lost, where: 'client' };
-    this.lost = 0;
-    return lost.events > 0 ? messages + formatMessage('lost', lost) : messages;
+    this.takenAt = performance.now();
+    const messages = this.waiting.splice(0).join('') + this.takeLosses();
+    return messages === '' ? undefined : messages;
+  }
+
+  private takeLosses(): string {
+    return (['packet path', 'client'] as const)
+      .map((where) => {
+        const events = this.lost[where];
+        this.lost[where] = 0;
+        return events > 0 ? formatMessage('lost', { events, where } satisfies LostEvents) : '';
+      })
+      .join('');
   }
 
   private give(message: string): void {

@@ -38,6 +38,7 @@ export default definePlugin({
       labels,
       limit: config.serviceMetrics,
       watchers: () => watchers.count,
+      losses: () => watchers.losses,
     });
 
     const stops: (() => void)[] = [];

@@ -138,6 +138,20 @@ export const DpStep = {
   STEP_ICMP_QUOTE: 17,
   STEP_FRAGMENT: 18,
   STEP_VERDICT: 19,
+  STEP_XDP: 20,
+} as const;
+
+/** C: enum dp_xdp_step */
+export const DpXdpStep = {
+  XDP_STEP_SENT: 0,
+  XDP_STEP_DEVICE: 1,
+  XDP_STEP_PARSE: 2,
+  XDP_STEP_NO_FLOW: 3,
+  XDP_STEP_STATE: 4,
+  XDP_STEP_WAY: 5,
+  XDP_STEP_SPECIAL: 6,
+  XDP_STEP_OUT: 7,
+  XDP_STEP_REWRITE: 8,
 } as const;
 
 /** C: enum dp_xdp_flags */

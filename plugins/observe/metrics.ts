@@ -13,6 +13,8 @@ export interface MetricSources {
   /** Services with time series of their own: the first that drop packets. */
   readonly limit: number;
   readonly watchers: () => number;
+  /** By where. */
+  readonly losses: () => Readonly<Record<string, number>>;
 }
 
 export function declareMetrics(metrics: MetricFactory, sources: MetricSources): void {
@@ -28,6 +30,12 @@ export function declareMetrics(metrics: MetricFactory, sources: MetricSources): 
     name: 'watchers',
     help: 'Clients that watch packets now',
     collect: () => [{ value: sources.watchers() }],
+  });
+  metrics.counter({
+    name: 'lost_packets_total',
+    help: 'Packets not shown to who watches: the packet path had no room, or the client was too slow',
+    labels: ['where'],
+    collect: () => Object.entries(sources.losses()).map(([where, value]) => ({ labels: { where }, value })),
   });
 }
 

@@ -90,6 +90,8 @@ export interface TracedPacket {
 }
 
 export interface TraceStep {
+  /** Which program says it: `tc_ingress`, or XDP's before it where that hangs. */
+  readonly program: string;
   /** `service_found` */
   readonly step: string;
   /** In plain words. */

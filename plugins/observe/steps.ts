@@ -10,6 +10,7 @@ import {
   CtWay,
   DpStep,
   type DpTraceStep,
+  DpXdpStep,
   LbMode,
   LbSelect,
 } from './layout.gen.js';
@@ -58,7 +59,7 @@ export interface StepContext {
   readonly protocol: number;
 }
 
-export function describeStep(step: DpTraceStep, context: StepContext): TraceStep {
+export function describeStep(step: DpTraceStep, context: StepContext): Omit<TraceStep, 'program'> {
   const text = SENTENCES[step.step]?.(step, context) ?? `step ${step.step}, unknown to this daemon`;
   return { step: nameOf(step.step), text };
 }
@@ -67,6 +68,19 @@ function nameOf(number: number): string {
   const name = Object.entries(DpStep).find(([, value]) => value === number)?.[0];
   return name ? name.slice('STEP_'.length).toLowerCase() : `step_${number}`;
 }
+
+const XDP_DECISIONS: Readonly<Record<number, string>> = {
+  [DpXdpStep.XDP_STEP_SENT]: 'the driver sends it on: tc and the kernel do not see it',
+  [DpXdpStep.XDP_STEP_DEVICE]: 'left to tc: its MAC address is not that of the device, or XDP does not know the device',
+  [DpXdpStep.XDP_STEP_PARSE]: 'left to tc: XDP takes only plain packets of protocols that have flows',
+  [DpXdpStep.XDP_STEP_NO_FLOW]: 'left to tc: no confirmed flow has it',
+  [DpXdpStep.XDP_STEP_STATE]: 'left to tc: the flow is not open, or this packet changes that',
+  [DpXdpStep.XDP_STEP_WAY]:
+    'left to tc: the way out has to be looked up again or needs the kernel, or the packet does not fit it',
+  [DpXdpStep.XDP_STEP_SPECIAL]: 'left to tc: the flow needs a treatment only tc has',
+  [DpXdpStep.XDP_STEP_OUT]: 'left to tc: the device it leaves by takes no frames of XDP',
+  [DpXdpStep.XDP_STEP_REWRITE]: 'dropped: the frame could not be rewritten',
+};
 
 type Sentence = (step: DpTraceStep, context: StepContext) => string;
 
@@ -110,6 +124,7 @@ const SENTENCES: Readonly<Record<number, Sentence>> = {
   [DpStep.STEP_FRAGMENT]: ({ a, b }) =>
     `fragment of packet ${b}: ${['the first part', 'a later part', 'held until the first part comes'][a] ?? a}`,
   [DpStep.STEP_VERDICT]: ({ a }) => `verdict ${a | 0}`,
+  [DpStep.STEP_XDP]: ({ a }) => XDP_DECISIONS[a] ?? `XDP: ${a}`,
 };
 
 function newSource(nat: number, address: string, port: number): string {

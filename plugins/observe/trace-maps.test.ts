@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { COPIED_MAPS, EMPTY_MAPS, FETCHED_MAPS, SHARED_MAPS, SMALL_MAPS } from './trace-maps.js';
+import { BEGUN_MAPS, COPIED_MAPS, EMPTY_MAPS, FETCHED_MAPS, SHARED_MAPS, SMALL_MAPS } from './trace-maps.js';
 
 const bpf = new URL('../../bpf/', import.meta.url);
 
@@ -11,7 +11,7 @@ function mapsOfTheSources(): string[] {
 }
 
 it('says of every map of the packet path how a trace treats it, once', () => {
-  const all = [...SHARED_MAPS, ...FETCHED_MAPS, ...COPIED_MAPS, ...EMPTY_MAPS];
+  const all = [...SHARED_MAPS, ...FETCHED_MAPS, ...COPIED_MAPS, ...BEGUN_MAPS, ...EMPTY_MAPS];
   expect(all.toSorted()).toEqual(mapsOfTheSources().sort());
   expect(Object.keys(SMALL_MAPS).every((name) => EMPTY_MAPS.includes(name))).toBe(true);
 });

@@ -41,6 +41,9 @@ export const FETCHED_MAPS: readonly string[] = [
  */
 export const COPIED_MAPS = ['lb_ep_flows', 'lb_svc_state'] as const;
 
+/** State a program finds by an address, few entries: the instance begins with all of them. */
+export const BEGUN_MAPS: readonly string[] = ['lb_tunnel_mtu'];
+
 /** What it only writes, and state that changes no decision about one packet: empty at first. */
 export const EMPTY_MAPS: readonly string[] = [
   'ct_half_open',
@@ -56,8 +59,6 @@ export const EMPTY_MAPS: readonly string[] = [
   'frag_held',
   'frag_scratch',
   'lb_ep_stats',
-  // A trace does not know what routers have said about the way inside a tunnel.
-  'lb_tunnel_mtu',
 ];
 
 /** As long as the running ones these would take megabytes for each CPU, and nothing reads them. */

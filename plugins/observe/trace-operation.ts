@@ -15,7 +15,7 @@ import { PROTOCOLS, TCP_FLAGS, TRACE_PATH, type TraceAnswer, type TraceBody, typ
 import { buildPacket, ipProtocol } from './packet.js';
 import { describePacket } from './packet-summary.js';
 import { describeStep } from './steps.js';
-import { type TraceResult, tracePacket } from './trace.js';
+import { type TraceResult, type TraceStage, tracePacket } from './trace.js';
 
 const port = z.int().min(0).max(65_535);
 const address = z.string().refine(isIpAddress, 'an IP address');
@@ -61,15 +61,22 @@ export async function trace({ dataplane, network, labels }: TraceParts, body: Tr
   const frame = buildPacket(body, macsOf(link));
   const protocol = ipProtocol(body.protocol, ipFamily(body.source));
   const { ifindex } = link;
-  const result = await tracePacket(dataplane, { frame, ifindex, mark: body.mark ?? 0, key: flowKey(body, protocol) });
-  const after = describePacket(result.outcome.bytes);
+  const attached = dataplane.attached().find((one) => one.ifindex === ifindex);
+  const key = flowKey(body, protocol);
+  const result = await tracePacket(dataplane, {
+    ...{ frame, ifindex, key, mark: body.mark ?? 0, xdp: attached?.xdp?.mode ?? 'off' },
+  });
+  const last = result.stages.at(-1) ?? result.stages[0];
+  const after = describePacket(last.outcome.bytes);
   return {
     interface: link.name,
     before: describePacket(frame),
-    steps: result.steps.map((step) => describeStep(step, { labels, protocol })),
-    ...decision(result, after, link, labels),
+    steps: result.stages.flatMap(({ program, steps }) =>
+      steps.map((step) => ({ program, ...describeStep(step, { labels, protocol }) })),
+    ),
+    ...decision(last, after, link, labels),
     after,
-    notes: notesOn(result, link, dataplane.attached()),
+    notes: notesOn(result, link, attached),
   };
 }
 
@@ -85,9 +92,9 @@ function flowKey({ source, destination, sourcePort, destinationPort, protocol }:
   return { saddr: source, daddr: destination, sport, dport: icmp ? sport : (destinationPort ?? 0), proto, zone: 0 };
 }
 
-/** TC_ACT_*. */
-const SHOT = 2;
-const REDIRECT = 7;
+/** What the programs answer: TC_ACT_* and XDP_*; anything else is the kernel's. */
+const TC_VERDICTS: Readonly<Record<number, TraceAnswer['verdict']['name']>> = { 2: 'dropped', 7: 'sent' };
+const XDP_VERDICTS: typeof TC_VERDICTS = { 0: 'dropped', 1: 'dropped', 3: 'sent', 4: 'sent' };
 
 const HOW: Readonly<Record<number, string>> = {
   [CtWay.CT_WAY_REDIRECT]: 'known MAC addresses',
@@ -97,25 +104,31 @@ const HOW: Readonly<Record<number, string>> = {
 };
 
 function decision(
-  { outcome, steps }: TraceResult,
+  { outcome, steps, isXdp }: TraceStage,
   after: TracedPacket,
   link: NetworkLink,
   labels: Pick<Labels, 'interface'>,
 ): Pick<TraceAnswer, 'verdict' | 'out'> {
-  if (outcome.verdict === SHOT) return { verdict: { name: 'dropped', text: 'the packet is dropped' } };
-  if (outcome.verdict !== REDIRECT) {
+  const name = (isXdp ? XDP_VERDICTS : TC_VERDICTS)[outcome.verdict] ?? 'kernel';
+  if (name === 'dropped') return { verdict: { name, text: 'the packet is dropped' } };
+  if (name === 'kernel') {
     const way = wayOf(steps);
     const changed = way ? 'translated, it goes on to the kernel' : 'goes on to the kernel as if no balancer were there';
-    return { verdict: { name: 'kernel', text: changed } };
+    return { verdict: { name, text: changed } };
   }
   const way = wayOf(steps);
   const { sourceMac, destinationMac } = after;
   // Answers made here go back where the packet came from, and have no way of a flow.
   const out = way ? labels.interface(way.b) : link.name;
-  const how = way ? (HOW[way.a] ?? `way ${way.a}`) : 'answered from here';
+  const how = way ? howOf(way, isXdp) : 'answered from here';
   const text = way ? `sent out of ${out}` : `answered: the packet below goes back out of ${out}`;
   const macs = way?.a === CtWay.CT_WAY_NEIGH ? {} : { sourceMac, destinationMac };
-  return { verdict: { name: 'sent', text }, out: { interface: out, how, ...macs } };
+  return { verdict: { name, text }, out: { interface: out, how, ...macs } };
+}
+
+/** XDP hands every frame to the device itself. */
+function howOf(way: DpTraceStep, isXdp: boolean): string {
+  return isXdp ? 'by XDP, with known MAC addresses' : (HOW[way.a] ?? `way ${way.a}`);
 }
 
 function wayOf(steps: readonly DpTraceStep[]): DpTraceStep | undefined {
@@ -123,9 +136,18 @@ function wayOf(steps: readonly DpTraceStep[]): DpTraceStep | undefined {
   return answered ? undefined : steps.findLast(({ step }) => step === DpStep.STEP_WAY);
 }
 
-function notesOn({ knownFlow }: TraceResult, link: NetworkLink, attached: readonly AttachedInterface[]): string[] {
+function notesOn(
+  { knownFlow, xdpRefused }: TraceResult,
+  link: NetworkLink,
+  attached: AttachedInterface | undefined,
+): string[] {
   const notes: string[] = [];
-  if (!attached.some(({ ifindex }) => ifindex === link.ifindex)) {
+  if (xdpRefused) {
+    notes.push(
+      `packets of ${link.name} meet XDP first, but this kernel runs no XDP program on one packet: this is tc's part`,
+    );
+  }
+  if (!attached) {
     notes.push(`the packet path is not attached to ${link.name}: real packets there do not meet it`);
   }
   if (knownFlow) notes.push('its sequence numbers are made up: a real packet of the flow has others');

@@ -1,5 +1,13 @@
 /** One packet through a private instance of the packet path, which meets what the running one would. */
-import { type DataPlane, encodeBytes, type RawBatch, type TraceInstance, type TraceOutcome } from '@loxilb/sdk';
+import {
+  type DataPlane,
+  encodeBytes,
+  isLoxilbError,
+  type RawBatch,
+  type TraceInstance,
+  type TraceOutcome,
+  type XdpState,
+} from '@loxilb/sdk';
 import { traceWithoutKernel } from './errors.js';
 import { readEntries } from './labels.js';
 import {
@@ -13,10 +21,13 @@ import {
   dpTraceStep,
 } from './layout.gen.js';
 import { PROTOCOL_NUMBER } from './packet.js';
-import { COPIED_MAPS, FETCHED_MAPS, SHARED_MAPS, SMALL_MAPS } from './trace-maps.js';
+import { BEGUN_MAPS, COPIED_MAPS, FETCHED_MAPS, SHARED_MAPS, SMALL_MAPS } from './trace-maps.js';
 import { countedEndpoints, findServices, indexKey } from './trace-services.js';
 
-const PROGRAM = 'tc_ingress';
+const TC_PROGRAM = 'tc_ingress';
+/** By what the driver, or the kernel in its place, does with the program. */
+const XDP_PROGRAMS = { native: 'xdp_ingress', generic: 'xdp_generic' } as const;
+const XDP_PASS = 2;
 /** Sets the number of steps to none. */
 const NO_STEPS: RawBatch = { keys: indexKey(0), values: new Uint8Array(dpTraceStep.size), count: 1 };
 const TRACE_MAP = 'dp_trace';
@@ -28,13 +39,25 @@ export interface PacketToTrace {
   readonly frame: Uint8Array;
   readonly ifindex: number;
   readonly mark: number;
+  /** How the XDP program hangs where the packet comes in. */
+  readonly xdp: XdpState['mode'];
   /** Its flow, as the packet arrives. */
   readonly key: CtKey;
 }
 
-export interface TraceResult {
+/** One program, and what it made of the packet. */
+export interface TraceStage {
+  readonly program: string;
+  readonly isXdp: boolean;
   readonly outcome: TraceOutcome;
   readonly steps: readonly DpTraceStep[];
+}
+
+export interface TraceResult {
+  /** In the order the packet met them. */
+  readonly stages: readonly [...TraceStage[], TraceStage];
+  /** This kernel does not run the XDP program on one frame: it is left out. */
+  readonly xdpRefused: boolean;
   /** The packet belongs to a flow of the running packet path. */
   readonly knownFlow: boolean;
 }
@@ -43,7 +66,8 @@ type Plane = Pick<DataPlane, 'openTrace' | 'rawBatches' | 'rawEntries'>;
 
 /** Throws `TRACE_NO_KERNEL`, `DP_KERNEL`. */
 export async function tracePacket(plane: Plane, packet: PacketToTrace): Promise<TraceResult> {
-  const instance = await plane.openTrace({ program: PROGRAM, shared: SHARED_MAPS, sizes: SMALL_MAPS });
+  const programs = [...(packet.xdp === 'off' ? [] : [XDP_PROGRAMS[packet.xdp]]), TC_PROGRAM];
+  const instance = await plane.openTrace({ programs, shared: SHARED_MAPS, copied: BEGUN_MAPS, sizes: SMALL_MAPS });
   if (!instance) throw traceWithoutKernel();
   try {
     return runUntilComplete(plane, instance, packet);
@@ -63,13 +87,40 @@ function runUntilComplete(plane: Plane, instance: TraceInstance, packet: PacketT
   for (let round = 1; ; round++) {
     for (const [map, batch] of copies) instance.write(map, [batch]);
     for (const map of FETCHED_MAPS) instance.write(map, seeds.of(map));
-    instance.write(TRACE_MAP, [NO_STEPS]);
-    const outcome = instance.run({ bytes: packet.frame, ifindex: packet.ifindex, mark: packet.mark });
+    const ran = runChain(instance, packet);
     const missed = FETCHED_MAPS.map((map) => seeds.addWhatIsReal(map, instance.read(map)));
     if (!missed.includes(true) || round === MAX_ROUNDS) {
-      return { outcome, steps: readSteps(instance.read(TRACE_MAP)), knownFlow: knownFlow !== undefined };
+      return { ...ran, knownFlow: knownFlow !== undefined };
     }
   }
+}
+
+/** XDP first, where it is, and tc with what XDP passes on. */
+function runChain(instance: TraceInstance, packet: PacketToTrace): Pick<TraceResult, 'stages' | 'xdpRefused'> {
+  const first = packet.xdp === 'off' ? undefined : tryXdp(instance, packet, packet.xdp);
+  if (first && first.outcome.verdict !== XDP_PASS) return { stages: [first], xdpRefused: false };
+  const second = runStage(instance, packet, { program: TC_PROGRAM, isXdp: false });
+  return { stages: first ? [first, second] : [second], xdpRefused: packet.xdp !== 'off' && !first };
+}
+
+/** Undefined: this kernel cannot. */
+function tryXdp(instance: TraceInstance, packet: PacketToTrace, mode: 'native' | 'generic'): TraceStage | undefined {
+  try {
+    return runStage(instance, packet, { program: XDP_PROGRAMS[mode], isXdp: true });
+  } catch (error) {
+    if (isLoxilbError(error) && error.code === 'DP_KERNEL') return undefined;
+    throw error;
+  }
+}
+
+function runStage(
+  instance: TraceInstance,
+  { frame, ifindex, mark }: PacketToTrace,
+  which: Pick<TraceStage, 'program' | 'isXdp'>,
+): TraceStage {
+  instance.write(TRACE_MAP, [NO_STEPS]);
+  const outcome = instance.run({ program: which.program, bytes: frame, ifindex, mark });
+  return { ...which, outcome, steps: readSteps(instance.read(TRACE_MAP)) };
 }
 
 /** The elements of COPIED_MAPS this packet may meet. */

@@ -152,7 +152,7 @@ it('merges what all want', () => {
 
 describe('EventQueue', () => {
   it('drops what a slow client does not take, and tells how much', async () => {
-    const queue = new EventQueue(2, () => undefined);
+    const queue = new EventQueue({ limit: 2, onEnd: () => undefined });
     for (const number of [1, 2, 3, 4]) queue.push(formatMessage('packet', { number }));
     expect(await next(queue)).toEqual([
       ['packet', { number: 1 }],
@@ -163,8 +163,32 @@ describe('EventQueue', () => {
     expect(await next(queue)).toEqual([['packet', { number: 5 }]]);
   });
 
+  it('tells what the packet path lost, also when it is full', async () => {
+    const queue = new EventQueue({ limit: 1, onEnd: () => undefined });
+    queue.push(formatMessage('packet', { number: 1 }));
+    queue.lose(7);
+    queue.lose(3);
+    expect(await next(queue)).toEqual([
+      ['packet', { number: 1 }],
+      ['lost', { events: 10, where: 'packet path' }],
+    ]);
+    const pending = next(queue);
+    queue.lose(2);
+    expect(await pending).toEqual([['lost', { events: 2, where: 'packet path' }]]);
+  });
+
+  it('knows for how long nobody took anything', async () => {
+    const queue = new EventQueue({ limit: 2, onEnd: () => undefined });
+    expect(queue.stalledFor()).toBe(0);
+    queue.push('x');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(queue.stalledFor()).toBeGreaterThan(10);
+    await queue.next();
+    expect(queue.stalledFor()).toBe(0);
+  });
+
   it('keeps alive only who waits', async () => {
-    const queue = new EventQueue(2, () => undefined);
+    const queue = new EventQueue({ limit: 2, onEnd: () => undefined });
     queue.keepAlive();
     const pending = queue.next();
     queue.keepAlive();
@@ -173,7 +197,7 @@ describe('EventQueue', () => {
 
   it('ends once', async () => {
     let ends = 0;
-    const queue = new EventQueue(2, () => void ends++);
+    const queue = new EventQueue({ limit: 2, onEnd: () => void ends++ });
     queue.push('x');
     await queue.return();
     await queue.return();

@@ -9,7 +9,7 @@ import { bootTimeNow, decodeEvent, describeEvent } from './events.js';
 import type { Labels } from './labels.js';
 import { type DpEvent, type DpObserve, DpObserveKinds } from './layout.gen.js';
 import { EVENT_RING } from './maps.js';
-import type { EventKind, LostEvents, ObservedEvent } from './model.js';
+import type { EventKind, LostEvents } from './model.js';
 import { kindOf } from './reasons.js';
 
 const KIND_BITS: Readonly<Record<EventKind, number>> = {
@@ -20,6 +20,8 @@ const KIND_BITS: Readonly<Record<EventKind, number>> = {
 
 /** How often losses are told and silent connections are kept alive, while there are clients. */
 const ROUND_MS = 5_000;
+/** A client that takes nothing for so long is as good as gone, and the packet path would go on telling for it. */
+const STALL_MS = 300_000;
 const NOBODY: DpObserve = { kinds: 0, sample: 0, serviceId: 0, lost: 0 };
 
 /** What a client wants to see. */
@@ -53,6 +55,8 @@ export class Watchers {
   private timer: NodeJS.Timeout | undefined;
   private bootTime = 0n;
   private lostSeen = 0;
+  private sampled = 1;
+  private readonly lost: Record<LostEvents['where'], number> = { client: 0, 'packet path': 0 };
   private readonly random: () => number;
 
   constructor(private readonly parts: WatcherParts) {
@@ -61,6 +65,11 @@ export class Watchers {
 
   get count(): number {
     return this.watchers.size;
+  }
+
+  /** Events nobody was shown, since the start: of the packet path once, of clients each. */
+  get losses(): Readonly<Record<LostEvents['where'], number>> {
+    return this.lost;
   }
 
   /** An earlier daemon may have been killed while somebody watched. */
@@ -73,7 +82,11 @@ export class Watchers {
   add(filter: WatchFilter): EventQueue {
     const { maxWatchers, queueEvents } = this.parts;
     if (this.watchers.size >= maxWatchers) throw tooManyWatchers(maxWatchers);
-    const queue = new EventQueue(queueEvents, (ended) => this.remove(ended));
+    const queue = new EventQueue({
+      limit: queueEvents,
+      onEnd: (ended) => this.remove(ended),
+      onLost: () => this.lost.client++,
+    });
     this.watchers.set(queue, { filter, queue, since: process.hrtime.bigint() });
     try {
       this.refresh();
@@ -105,7 +118,9 @@ export class Watchers {
       this.timer = setInterval(() => this.round(), ROUND_MS);
     }
     const lost = observe.get(0)?.lost ?? 0;
+    if (filters.length === 0 && this.ring) this.countLost();
     observe.set(0, filters.length > 0 ? { ...mergeFilters(filters), lost } : NOBODY);
+    this.sampled = mergedSample(filters);
     if (filters.length > 0) return;
     clearInterval(this.timer);
     this.ring?.close();
@@ -115,29 +130,36 @@ export class Watchers {
   private take(record: Uint8Array): void {
     const event = decodeEvent(record);
     if (!event) return;
-    let described: ObservedEvent | undefined;
-    const merged = mergedSample([...this.watchers.values()].map(({ filter }) => filter));
+    // Once for all who want it.
+    let message: string | undefined;
     for (const { filter, queue, since } of this.watchers.values()) {
-      if (event.time < since || !this.wants(filter, event, merged)) continue;
-      described ??= describeEvent(event, this.parts.labels, this.bootTime);
-      queue.push(formatMessage('packet', described));
+      if (event.time < since || !this.wants(filter, event)) continue;
+      message ??= formatMessage('packet', describeEvent(event, this.parts.labels, this.bootTime));
+      queue.push(message);
     }
   }
 
-  private wants({ kinds, serviceId, sample }: WatchFilter, event: DpEvent, taken: number): boolean {
+  private wants({ kinds, serviceId, sample }: WatchFilter, event: DpEvent): boolean {
     if (!kinds.includes(kindOf(event.reason))) return false;
     if (serviceId !== undefined && event.serviceId !== serviceId) return false;
     // The packet path has already left out what nobody wants.
-    return sample <= taken || this.random() * sample < taken;
+    return sample <= this.sampled || this.random() * sample < this.sampled;
   }
 
-  private round(): void {
+  /** Events the packet path had no room for since this was asked last. */
+  private countLost(): number {
     const lost = this.parts.observe.get(0)?.lost ?? 0;
     const events = (lost - this.lostSeen) >>> 0;
     this.lostSeen = lost;
-    const told: LostEvents = { events, where: 'packet path' };
-    for (const queue of this.watchers.keys()) {
-      if (events > 0) queue.push(formatMessage('lost', told));
+    this.lost['packet path'] += events;
+    return events;
+  }
+
+  private round(): void {
+    const events = this.countLost();
+    for (const queue of [...this.watchers.keys()]) {
+      if (queue.stalledFor() > STALL_MS) void queue.return();
+      else if (events > 0) queue.lose(events);
       else queue.keepAlive();
     }
   }

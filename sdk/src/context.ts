@@ -80,10 +80,12 @@ export interface RingReader {
 }
 
 export interface TraceOptions {
-  /** C name of the program packets are given to. */
-  readonly program: string;
+  /** C names of the programs packets are given to: tc's, and XDP's. */
+  readonly programs: readonly string[];
   /** Maps of the running packet path the instance reads, too. Its programs must not write them. */
   readonly shared: readonly string[];
+  /** Maps of the instance's own that begin with what the running ones have. */
+  readonly copied: readonly string[];
   /** Entries of maps that would otherwise be as long as the running ones: arrays whose contents do not matter. */
   readonly sizes: Readonly<Record<string, number>>;
 }
@@ -99,22 +101,24 @@ export interface TraceInstance {
    */
   write(map: string, batches: readonly RawBatch[]): void;
   read(map: string): Iterable<RawBatch>;
-  /** Runs one packet through the program. Throws `DP_KERNEL`. */
+  /** Runs one packet through one of the programs. Throws `DP_KERNEL`, also when this kernel cannot run such a program. */
   run(packet: TracePacket): TraceOutcome;
   close(): void;
 }
 
 export interface TracePacket {
+  /** One of `TraceOptions.programs`. */
+  readonly program: string;
   /** Ethernet header first, at least its 14 bytes. */
   readonly bytes: Uint8Array;
   /** Interface the packet comes in by; it must exist. */
   readonly ifindex: number;
-  /** Firewall mark. */
+  /** Firewall mark; XDP knows none. */
   readonly mark: number;
 }
 
 export interface TraceOutcome {
-  /** What the program returned, as unsigned 32-bit number. */
+  /** What the program returned, as unsigned 32-bit number: TC_ACT_* or XDP_*. */
   readonly verdict: number;
   /** The packet as the program left it. */
   readonly bytes: Uint8Array;

@@ -167,9 +167,14 @@ export class PacketPath {
 
   /** Runs a packet in and tells the steps of it; only of programs loaded with `cfg_trace`. */
   trace(frame: Uint8Array, options: RunOptions): { readonly result: RunResult; readonly steps: DpTraceStep[] } {
+    return this.traced(() => this.ingress(frame, options));
+  }
+
+  /** The steps of whatever program `run` runs. */
+  traced(run: () => RunResult): { readonly result: RunResult; readonly steps: DpTraceStep[] } {
     const { trace } = this.maps;
     for (let index = 0; index < TRACE_STEPS; index++) trace.zero(index);
-    const result = this.ingress(frame, options);
+    const result = run();
     const steps = Array.from({ length: trace.need(0).a }, (_, index) => trace.need(index + 1));
     return { result, steps };
   }

@@ -47,6 +47,12 @@ function histogram(chosen: readonly number[], count: number): number[] {
   return Array.from({ length: count }, (_, index) => chosen.filter((one) => one === index).length);
 }
 
+/** The index of the smallest; of equals the first from `start` on. */
+function leastBusy(totals: readonly number[], start: number): number {
+  const order = totals.map((_, index) => (start + index) % totals.length);
+  return order.reduce((best, index) => ((totals[index] ?? 0) < (totals[best] ?? 0) ? index : best));
+}
+
 describePath('selection', (bench) => {
   describe('rr', () => {
     it('goes round in the given order, starting with the first', () => {
@@ -237,14 +243,45 @@ describePath('selection', (bench) => {
       expect(histogram(chooseMany(bench(), 5, 20_000), 2)).toEqual([5, 0]);
     });
 
-    it('copes with as many endpoints as a rule may have', () => {
-      const { endpointIds } = addService(bench(), 30, {
-        select: SELECT.lc,
-        slots: Array.from({ length: 30 }, (_, i) => i),
+    // Without bpf_loop a rule has at most 64.
+    const sizes = [
+      1,
+      2,
+      3,
+      15,
+      16,
+      17,
+      31,
+      32,
+      33,
+      63,
+      64,
+      ...(process.env.LOXILB_BPF_OLD_KERNEL ? [] : [65, 500, 1000]),
+    ];
+    it.each(sizes)('of %i endpoints takes the very least busy, from the next one on among equals', (count) => {
+      const random = seeded(count);
+      const endpoints = Array.from({ length: count }, (_, index) => ({
+        address: endpoint(0).address,
+        port: 2000 + index,
+      }));
+      const { id, endpointIds } = addService(bench(), 0, { select: SELECT.lc, endpoints });
+      const { endpointFlows, serviceStates } = bench().path.maps;
+      // Few values, so that there are equals.
+      const totals = endpointIds.map((endpointId) => {
+        const [active, pending] = [Math.floor(random() * 3), Math.floor(random() * 3)];
+        endpointFlows.set(endpointId, { active, pending, recount: 0 });
+        return active + pending;
       });
-      for (const id of endpointIds)
-        bench().path.maps.endpointFlows.change(id, { active: id === endpointIds[29] ? 1 : 9 });
-      expect(chooseMany(bench(), 4)).toEqual([29, 29, 29, 29]);
+      for (let turn = 0; turn < 40; turn++) {
+        const cursor = Math.floor(random() * 2 ** 32);
+        serviceStates.change(id, { cursor });
+        const wanted = leastBusy(totals, cursor % count);
+        totals[wanted] = (totals[wanted] ?? 0) + 1;
+        const packet = packetFrom(client, vip, opening('tcp', 10_000 + turn, SERVICE_PORT));
+        const { transport } = parseFrame(bench().receive(packet, CLIENT_SIDE).frame);
+        expect(transport).toMatchObject({ destinationPort: 2000 + wanted });
+      }
+      for (const endpointId of endpointIds) endpointFlows.zero(endpointId);
     });
   });
 
@@ -264,6 +301,35 @@ describePath('selection', (bench) => {
       addService(bench(), 2, { slots: [1] });
       const expected = [endpoint(0).address, endpoint(1).address, endpoint(1).address];
       expect([7, 0, 8].map((mark, index) => ofMark(mark, 100 + index))).toEqual(expected);
+    });
+  });
+
+  describe('clients of one provider, IPv6', () => {
+    const six = scene(6);
+    const PROVIDER = ['2001', 'db8'];
+    const slots = Array.from({ length: 1021 }, (_, index) => index % 4);
+    /** Addresses of one /32 that differ in one group of sixteen bits only. */
+    const clientsOf = (group: number): Host[] =>
+      Array.from({ length: 100 }, (_, index) => {
+        const groups = [...PROVIDER, ...Array(6).fill('0')];
+        groups[group] = (1 + index).toString(16);
+        return { ...six.client, address: groups.join(':') };
+      });
+    const chosenBy = (from: Host): number => {
+      const packet = packetFrom(from, six.vip, opening('tcp', 7777, SERVICE_PORT));
+      const { destination } = parseFrame(bench().receive(packet, CLIENT_SIDE).frame).ip;
+      return [0, 1, 2, 3].findIndex((index) => six.endpoint(index).address === destination);
+    };
+
+    it.each(['hash', 'persist'] as const)('are spread by %s, wherever their addresses differ', (select) => {
+      const endpoints = [0, 1, 2, 3].map((index) => ({ address: six.endpoint(index).address }));
+      const service = { address: six.vip, port: SERVICE_PORT, protocol: protocolNumber(6, 'tcp'), endpoints };
+      bench().addService({ ...service, select: SELECT[select], affinityTicks: 60 * TICKS_PER_SECOND, slots });
+      for (const group of [2, 3, 4, 5, 6, 7]) {
+        const counts = histogram(clientsOf(group).map(chosenBy), 4);
+        expect([group, counts.reduce((sum, one) => sum + one)]).toEqual([group, 100]);
+        for (const count of counts) expect(count).toBeGreaterThan(10);
+      }
     });
   });
 });

@@ -126,4 +126,20 @@ describePath('path MTU', (bench) => {
     }
     expect(buildFrame(packet).length).toBe(14 + 1478);
   });
+
+  it('what may be fragmented and has a source of our own is given to the kernel by lo, the only place it is taken', () => {
+    const { vip, client, self } = scene(4);
+    const narrow = host(NARROW_SIDE, 4, 11);
+    const endpoints = [{ address: narrow.address, source: self }];
+    bench().addService({ address: vip, port: SERVICE_PORT, protocol: 17, endpoints });
+    const payload = randomBytes(random, 1450);
+    const plain = packetFrom(client, vip, udp({ sourcePort: CLIENT_PORT, destinationPort: SERVICE_PORT, payload }));
+    const packet: Packet = { ...plain, ip: { ...plain.ip, version: 4, dontFragment: false } as Packet['ip'] };
+    const result = bench().receive(packet, CLIENT_SIDE);
+    const lo = '00:00:00:00:00:00';
+    const source = { address: self, port: CLIENT_PORT };
+    const destination = { address: narrow.address, port: ENDPOINT_PORT };
+    expectPacket(result, translate(packet, { source, destination, hop: { source: lo, destination: lo } }));
+    expect(result.verdict).toBe(VERDICT.redirect);
+  });
 });

@@ -154,6 +154,39 @@ describePath('port ranges', (bench) => {
       expectForwarded(bench().receive(marked, CLIENT_SIDE, { mark: 7 }), sentTo(marked, server, 8080));
     });
 
+    const RANKED = [
+      { what: 'the port with the mark', port: 5050, mark: 7 },
+      { what: 'a range with the mark', port: 5000, portMax: 5100, mark: 7 },
+      { what: 'the port', port: 5050 },
+      { what: 'a range', port: 5000, portMax: 5100 },
+    ];
+    const SETS = Array.from({ length: 16 }, (_, bits) => RANKED.filter((_, rank) => bits & (1 << rank)));
+
+    it.each(SETS.map((set) => [set.map(({ what }) => what).join(', ') || 'nothing', set] as const))(
+      'first the mark, then the port: of %s',
+      (_, set) => {
+        for (const { what, ...place } of set) {
+          const rank = RANKED.findIndex((one) => one.what === what);
+          addRange(bench(), kind, { ...place, endpoints: [{ address: endpoint(rank).address, port: 100 + rank }] });
+        }
+        for (const [index, mark] of [7, 8, 0].entries()) {
+          const packet = request(kind, 5050, 1000 + index);
+          const [first] = set.filter((one) => one.mark === undefined || one.mark === mark);
+          const rank = first ? RANKED.indexOf(first) : 0;
+          const result = bench().receive(packet, CLIENT_SIDE, { mark });
+          if (first) expectForwarded(result, sentTo(packet, endpoint(rank), 100 + rank));
+          else expectUntouched(result, buildFrame(packet));
+        }
+      },
+    );
+
+    it('what the service that comes first refuses goes to no other', () => {
+      addRange(bench(), kind, { port: 5050, mark: 7, endpoints: [{ address: server.address, active: false }] });
+      addRange(bench(), kind, { port: 5000, portMax: 5100 });
+      expect(bench().receive(request(kind, 5050, 1), CLIENT_SIDE, { mark: 7 }).verdict).toBe(VERDICT.redirect);
+      expect(bench().path.counters()).toMatchObject({ DROP_NO_ENDPOINT: 1 });
+    });
+
     it('ranges are not looked for while there are said to be none', () => {
       addRange(bench(), kind, { port: 5000, portMax: 5100 });
       bench().path.maps.lbControl.set(0, { flags: 0 });

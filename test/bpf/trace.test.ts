@@ -1,6 +1,6 @@
 /** What `trace` is told: every decision about one packet, in order. Programs that carry packets have none of it. */
 import { describe, expect, it } from 'vitest';
-import { DpCounter, DpStep, type DpTraceStep } from '../../core/dataplane/layout.gen.js';
+import { DpCounter, DpStep, type DpTraceStep, DpXdpFlags, DpXdpStep } from '../../core/dataplane/layout.gen.js';
 import {
   CtFlags,
   CtIcmpState,
@@ -30,6 +30,7 @@ import {
   SERVICE_PORT,
   scene,
 } from './scenario.js';
+import { knowDevices, runXdp } from './xdp-run.js';
 
 type StepName = keyof typeof DpStep;
 type Fact = readonly [step: StepName, a?: number | undefined, b?: number, c?: number, address?: string];
@@ -243,6 +244,50 @@ describePath(
           const { steps, result } = run(packet);
           expect(steps.at(-1)).toMatchObject({ step: DpStep.STEP_VERDICT, a: result.verdict >>> 0 });
         }
+      });
+    });
+
+    describe('XDP', () => {
+      const { client, vip, endpoint } = scene(4);
+      const told = (packet: Packet, device = CLIENT_SIDE): Fact[] =>
+        bench()
+          .path.traced(() => runXdp(bench(), buildFrame(packet), device))
+          .steps.map(fact);
+      const left = (why: keyof typeof DpXdpStep): Fact[] => [full(['STEP_XDP', DpXdpStep[why]])];
+
+      it('says what it leaves to tc, and why', () => {
+        addPlainService(bench(), 4, 'udp');
+        const { request, reply } = conversation(4, 'udp');
+        expect(told(request)).toEqual(left('XDP_STEP_DEVICE'));
+        knowDevices(bench(), DpXdpFlags.DP_XDP_IN);
+        const payload = new Uint8Array(900);
+        const large = packetFrom(client, vip, udp({ sourcePort: 1, destinationPort: SERVICE_PORT, payload }));
+        expect(told(fragment(large, 400, 7)[0] as Packet)).toEqual(left('XDP_STEP_PARSE'));
+        expect(told(request)).toEqual(left('XDP_STEP_NO_FLOW'));
+        bench().receive(request, CLIENT_SIDE);
+        expect(told(request).slice(1)).toEqual(left('XDP_STEP_STATE'));
+        bench().receive(reply, SERVER_SIDE);
+        for (const packet of [request, request]) bench().receive(packet, CLIENT_SIDE);
+        expect(told({ ...request, ip: { ...request.ip, ttl: 1 } } as Packet).slice(1)).toEqual(left('XDP_STEP_WAY'));
+        expect(told(request).slice(1)).toEqual(left('XDP_STEP_OUT'));
+      });
+
+      it('says where it sends a frame', () => {
+        const { id } = addPlainService(bench(), 4, 'udp');
+        const { request, reply } = conversation(4, 'udp');
+        knowDevices(bench());
+        bench().receive(request, CLIENT_SIDE);
+        bench().receive(reply, SERVER_SIDE);
+        bench().receive(request, CLIENT_SIDE);
+        expect(told(request)).toEqual(
+          (
+            [
+              ['STEP_FLOW_FOUND', CtUdpState.CT_UDP_EST, 0, id, endpoint(0).address],
+              ['STEP_WAY', CtWay.CT_WAY_REDIRECT, oif(SERVER_SIDE), 1500],
+              ['STEP_XDP', DpXdpStep.XDP_STEP_SENT],
+            ] as const
+          ).map(full),
+        );
       });
     });
 

@@ -55,6 +55,18 @@ describe('a mark', () => {
     expect(await ask(network.client.netns, clients)).toEqual(['server1', 'server2', 'server1']);
   });
 
+  it('comes before the port, and the port before a range', async () => {
+    await create('--tcp=2000-2999:8080', '--endpoints=31.31.31.1:1');
+    await create('--tcp=2020:8080', '--endpoints=32.32.32.1:1');
+    expect(await ask(network.client.netns, clients)).toEqual(['server2', 'server2', 'server2']);
+    await create('--tcp=2000-2999:8080', '--mark=2', '--endpoints=33.33.33.1:1');
+    expect(await ask(network.client.netns, clients)).toEqual(['server2', 'server3', 'server2']);
+    await create('--tcp=2020:8080', '--mark=2', '--endpoints=31.31.31.1:1');
+    expect(await ask(network.client.netns, clients)).toEqual(['server2', 'server1', 'server2']);
+    await daemon.loxicmdOk('delete', 'lb', network.vip.v4, '--tcp=2020');
+    expect(await ask(network.client.netns, clients)).toEqual(['server1', 'server1', 'server1']);
+  });
+
   it('and allowed sources do not know of each other', async () => {
     await create('--tcp=2020:8080', '--mark=2', '--endpoints=32.32.32.1:1', '--sources=10.10.10.3/32');
     await create('--tcp=2020:8080', '--endpoints=31.31.31.1:1', '--sources=10.10.10.1/32');

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   createService,
@@ -5,6 +7,8 @@ import {
   deleteServices,
   type Lab,
   loxicmdProgram,
+  must,
+  pause,
   startLab,
   until,
 } from './harness/index.js';
@@ -29,7 +33,7 @@ const small = { lb: { maxServices: 64, maxEndpoints: 256, maxSlots: 65_536 } };
 let lab: Lab;
 
 beforeAll(async () => {
-  lab = await startLab({ servers: 2, plugins: { ...defaultPlugins, ...small, observe: {} } });
+  lab = await startLab({ servers: 2, plugins: { ...defaultPlugins, ...small, observe: { maxWatchers: 50 } } });
   await lab.network.lb.ip(`route add blackhole ${BLACKHOLE}`);
 });
 afterEach(() => deleteServices(lab.daemon));
@@ -127,6 +131,38 @@ describe('trace', () => {
     await connection.end();
   });
 
+  it('knows what a router has said about a tunnel', async () => {
+    const far = '50.50.50.1';
+    await lab.network.lb.ip(`route replace ${far}/32 via ${lab.network.server(1).v4}`);
+    await createService(lab.daemon, { vip, protocol: 'udp', mode: 'dsr', endpoints: [{ ip: far }] });
+    const ask = () => trace('10.10.10.1', vip, `--udp=40000:${port}`, '--size=1300');
+    const roomy = await ask();
+    expect(roomy.after.summary).toContain(`> ${far}`);
+    expect(roomy.steps.find(({ step }) => step === 'way')?.text).toContain('MTU 1480');
+    await learn(far, 1200);
+    await lab.network.lb.ip(`route replace ${far}/32 via ${lab.network.server(1).v4} metric 7`);
+    const narrow = await ask();
+    expect(narrow.steps.map(({ text }) => text).join('\n')).toContain('1300 bytes do not fit the MTU of 1180');
+    expect(narrow.after.summary).toContain('ICMP');
+  });
+
+  /** As when a router has told the balancer; the map has no pin. */
+  async function learn(endpoint: string, mtu: number): Promise<void> {
+    const { map_ids } = JSON.parse(
+      await must('bpftool', ['-j', 'prog', 'show', 'pinned', join(lab.daemon.bpfDir, 'programs', 'tc_ingress')]),
+    );
+    const maps: { id: number; name: string }[] = JSON.parse(await must('bpftool', ['-j', 'map', 'show']));
+    const id = maps.find((map) => map_ids.includes(map.id) && map.name.startsWith('lb_tunnel_mtu'))?.id ?? 0;
+    const value = new Uint8Array(8);
+    // Units of 2^20 ns.
+    const ticks = Number((process.hrtime.bigint() >> 20n) & 0xffffffffn);
+    new DataView(value.buffer).setUint32(0, mtu, true);
+    new DataView(value.buffer).setUint32(4, ticks, true);
+    const bytes = (list: Iterable<number>) => [...list].map(String);
+    const address = [...Array(10).fill(0), 255, 255, ...endpoint.split('.').map(Number)];
+    await must('bpftool', ['map', 'update', 'id', String(id), 'key', ...bytes(address), 'value', ...bytes(value)]);
+  }
+
   it('remembers clients that are to stay', async () => {
     await createService(lab.daemon, { vip, select: 'persist', endpoints: servers() });
     const connection = await connect(43_000);
@@ -203,7 +239,6 @@ describe('drops', () => {
     const watcher = lab.network.lb.spawn('observe', loxicmdProgram, [
       ...['observe', '--drop', '--service=lossy', '--count=3', '-o', 'json'],
     ]);
-    const kinds = async () => (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds;
     await until('the packet path is told', async () => (await kinds()) === 1);
     await loseDatagrams(4);
     expect(await watcher.end()).toBe(0);
@@ -220,6 +255,45 @@ describe('drops', () => {
     await until('the packet path is told to be silent', async () => (await kinds()) === 0);
   });
 
+  it('cost a bounded share when a client does not read, and it is told what it missed', async () => {
+    await createService(lab.daemon, { vip, protocol: 'udp', endpoints: lost });
+    const { pid } = lab.daemon.process;
+    const client = lab.network.lb.spawn('client', process.execPath, ['-e', watchProgram(1)]);
+    await client.line(/watching/);
+    process.kill(client.pid, 'SIGSTOP');
+    const before = residentKilobytes(pid);
+    const already = await dropped();
+    expect(await slowestAnswer(floodDatagrams(150_000))).toBeLessThan(3_000);
+    expect(residentKilobytes(pid) - before).toBeLessThan(80_000);
+    process.kill(client.pid, 'SIGCONT');
+    const [, summary = '{}'] = await client.line(/^summary (.*)$/m, 20_000);
+    const { packet, lostByClient, lostInPath } = JSON.parse(summary);
+    expect(lostByClient).toBeGreaterThan(0);
+    expect(packet + lostByClient + lostInPath).toBe((await dropped()) - already);
+    const metrics = await fetchText('/metrics');
+    expect(metrics).toContain(`loxilb_observe_lost_packets_total{where="client"} ${lostByClient}`);
+    await client.kill();
+    await until('nothing is told any more', async () => (await kinds()) === 0);
+  }, 90_000);
+
+  it('are seen by many clients at once, whose sudden end leaves nothing', async () => {
+    await createService(lab.daemon, { vip, protocol: 'udp', endpoints: lost });
+    const { pid } = lab.daemon.process;
+    const files = () => readdirSync(`/proc/${pid}/fd`).length;
+    const before = files();
+    const clients = lab.network.lb.spawn('clients', process.execPath, ['-e', watchProgram(50)]);
+    await clients.line(/watching/);
+    const refused = await lab.daemon.loxicmd('observe');
+    expect([refused.code, refused.stdout]).toEqual([1, expect.stringContaining('50')]);
+    await loseDatagrams(20);
+    const [, summary = '{}'] = await clients.line(/^summary (.*)$/m, 20_000);
+    expect(JSON.parse(summary)).toEqual({ packet: 50 * 20, lostByClient: 0, lostInPath: 0 });
+    await clients.kill();
+    await until('nothing is told any more', async () => (await kinds()) === 0);
+    await until('all files are closed', () => files() <= before);
+    expect(await fetchText('/metrics')).toContain('loxilb_observe_watchers 0');
+  });
+
   it('do not hold up a daemon that stops', async () => {
     const watcher = lab.network.lb.spawn('observe', loxicmdProgram, ['observe']);
     await until('somebody watches', async () => (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds === 7);
@@ -231,6 +305,76 @@ describe('drops', () => {
     expect((await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds).toBe(0);
     await lab.daemon.start();
   });
+
+  async function kinds(): Promise<number> {
+    return (await lab.daemon.dumpMap('dp_observe'))[0]?.value.kinds;
+  }
+
+  /** Datagrams that were dropped so far, by the packet path's own counter. */
+  async function dropped(): Promise<number> {
+    const { dropAttr } = JSON.parse(await lab.daemon.loxicmdOk('get', 'drops', '-o', 'json'));
+    return dropAttr.find(({ reason }: { reason: string }) => reason === 'unreachable')?.packets ?? 0;
+  }
+
+  function residentKilobytes(pid: number): number {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+  }
+
+  /** Connections that watch drops, and a summary when nothing has come for a second. */
+  function watchProgram(count: number): string {
+    return `const http = require('node:http');
+      const sum = { packet: 0, lostByClient: 0, lostInPath: 0 };
+      let timer, open = 0;
+      const told = (text) => {
+        for (const [, name, data] of text.matchAll(/event: (\\w+)\\ndata: (.*)\\n/g)) {
+          const { events, where } = JSON.parse(data);
+          if (name === 'packet') sum.packet++;
+          else if (name === 'lost') sum[where === 'client' ? 'lostByClient' : 'lostInPath'] += events;
+          else if (++open === ${count}) console.log('watching');
+          if (name === 'open') continue;
+          clearTimeout(timer);
+          timer = setTimeout(() => console.log('summary ' + JSON.stringify(sum)), 6000);
+        }
+      };
+      for (let i = 0; i < ${count}; i++)
+        http.get({ port: ${lab.daemon.port}, path: '/netlox/v1/observe?kind=drop', agent: false }, (answer) => {
+          let text = '';
+          answer.setEncoding('utf8').on('data', (piece) => {
+            text += piece;
+            const end = text.lastIndexOf('\\n\\n') + 2;
+            if (end < 2) return;
+            told(text.slice(0, end));
+            text = text.slice(end);
+          });
+        });`;
+  }
+
+  function floodDatagrams(count: number): Promise<string> {
+    const program = `const socket = require('node:dgram').createSocket('udp4');
+      let left = ${count};
+      const burst = () => {
+        for (let i = 0; i < 500 && left > 0; i++, left--) socket.send('x', ${port}, '${vip}');
+        if (left > 0) setTimeout(burst, 1); else setTimeout(() => socket.close(), 500);
+      };
+      burst();`;
+    return lab.network.client.netns.must(process.execPath, ['-e', program], { timeoutMs: 60_000 });
+  }
+
+  /** Milliseconds the slowest of the answers took while the work goes on. */
+  async function slowestAnswer(work: Promise<unknown>): Promise<number> {
+    let [slowest, busy] = [0, true];
+    void work.finally(() => {
+      busy = false;
+    });
+    while (busy) {
+      const begin = performance.now();
+      expect((await lab.daemon.api.get('/version')).status).toBe(200);
+      slowest = Math.max(slowest, performance.now() - begin);
+      await pause(50);
+    }
+    await work;
+    return slowest;
+  }
 
   async function fetchText(path: string): Promise<string> {
     return lab.network.lb.sh(`curl -s http://127.0.0.1:${lab.daemon.port}/netlox/v1${path}`);

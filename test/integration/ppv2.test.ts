@@ -16,6 +16,7 @@ import {
   ping,
   startLab,
   startWebServer,
+  until,
   type WebServer,
 } from './harness/index.js';
 
@@ -60,6 +61,12 @@ describe('PROXY protocol v2', () => {
       ...{ mode, port, more: { proxyprotocolv2: true } },
       endpoints: [{ ip: lab.network.server(1)[family], port }],
     });
+  /** Segments that had to be sent again, by client and server: a header that came late or wrong would cost some. */
+  const repeats = async (): Promise<number> => {
+    const hosts = [client(), lab.network.server(1).netns];
+    const texts = await Promise.all(hosts.map((host) => host.sh('nstat -az TcpRetransSegs')));
+    return texts.reduce((sum, text) => sum + Number(/TcpRetransSegs\s+(\d+)/.exec(text)?.[1]), 0);
+  };
   const offloads = async (state: 'on' | 'off'): Promise<void> => {
     const all = ['tso', 'gso', 'gro', 'tx', 'rx'].flatMap((one) => [one, state]);
     for (const host of [lab.network.client, lab.network.server(1)]) {
@@ -144,7 +151,8 @@ describe('PROXY protocol v2', () => {
         await serve(family, mode, HAPROXY);
         expect((await curl(nextPort(), urlOf(family, HAPROXY, ''))).trim()).toBe('haproxy');
         const { client: host, vip } = lab.network;
-        expect(haproxyLog()).toContain(`from ${host[family]} ${localPort} to ${vip[family]} ${HAPROXY}\n`);
+        const line = `from ${host[family]} ${localPort} to ${vip[family]} ${HAPROXY}\n`;
+        await until(`HAProxy logs "${line}"`, () => haproxyLog().includes(line));
       });
 
       it('a server that speaks first greets at once, and then echoes', async () => {
@@ -155,10 +163,9 @@ describe('PROXY protocol v2', () => {
           localPort: nextPort(),
           bytes: 300_000,
         };
-        const started = Date.now();
+        const before = await repeats();
         const answer = JSON.parse(await client().must(process.execPath, [greeted, JSON.stringify(options)]));
-        expect(answer.greetedAfterMs).toBeLessThan(150);
-        expect(Date.now() - started).toBeLessThan(3_000);
+        expect((await repeats()) - before).toBe(0);
         const address = (text: string): string => (family === 'v4' ? text : text.replace('::', ':0:0:0:0:0:0:'));
         expect(answer.greeting).toEqual({
           client: { address: address(lab.network.client[family]), port: options.localPort },
@@ -190,20 +197,15 @@ describe('PROXY protocol v2', () => {
       expect(await counter('events', 'ppv2_resent')).toBeGreaterThan(before);
     });
 
-    it('endpoints of the other family get no connection, and why is counted', async () => {
+    it('a rule with endpoints of the other family is refused, and nothing of it stays', async () => {
       const { vip, server } = lab.network;
       const other = family === 'v4' ? 'v6' : 'v4';
-      const before = await counter('drops', 'ppv2');
-      const more = { proxyprotocolv2: true };
-      await createService(lab.daemon, {
-        ...{ vip: vip[family], port: HTTP, more, name: 'between' },
+      const rule = createService(lab.daemon, {
+        ...{ vip: vip[family], port: HTTP, more: { proxyprotocolv2: true } },
         endpoints: [{ ip: server(1)[other], port: HTTP }],
       });
-      const { code } = await client().run('curl', ['-sS', '-m', '2', urlOf(family, HTTP, 'name')]);
-      expect(code).not.toBe(0);
-      expect(await counter('drops', 'ppv2')).toBeGreaterThan(before);
-      const drops = JSON.parse(await lab.daemon.loxicmdOk('get', 'drops', '-o', 'json'));
-      expect(JSON.stringify(drops)).toMatch(/"reason":"ppv2".*"service":"between"/);
+      await expect(rule).rejects.toThrow('LB_PROXY_PROTOCOL_FAMILY');
+      expect((await lab.daemon.api.get('/config/loadbalancer/all')).body.lbAttr).toEqual([]);
     });
   });
 });

@@ -20,6 +20,7 @@ import {
 const modes: readonly Mode[] = ['default', 'onearm', 'fullnat'];
 const families: readonly Family[] = ['v4', 'v6'];
 const protocols: readonly ('tcp' | 'udp')[] = ['tcp', 'udp'];
+const selections: readonly Selection[] = ['rr', 'hash', 'priority', 'persist', 'lc'];
 const clients = 24;
 
 /** Every mode with every selection, both families, TCP and UDP, with real connections. */
@@ -93,6 +94,33 @@ describe('selection of endpoints', () => {
         await held.program.stop();
       });
     });
+  });
+});
+
+/** Real connections of many clients, for what it means to whom has none. */
+describe('weight 0', () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await startLab();
+    await addClientAddresses(lab);
+  });
+  afterAll(() => lab?.dispose());
+  afterEach(() => deleteServices(lab.daemon));
+
+  it.each(selections)('gets no new flow with %s, and they are equal where all have it', async (select) => {
+    const addresses = Array.from({ length: clients }, (_, i) => clientAddress('v4', i + 1));
+    const chosen = async (...weights: number[]): Promise<string[]> => {
+      const endpoints = serverEndpoints(lab.network, 'v4').map((one, i) => ({ ...one, weight: weights[i] ?? 1 }));
+      await createService(lab.daemon, { vip: lab.network.vip.v4, port: 3999, select, endpoints });
+      const replies = await send(lab, 'tcp', 'v4', 3999, 2 * clients, addresses);
+      return [...new Set(names(replies))].sort();
+    };
+    expect(await chosen(1, 1, 1)).toEqual(['server1', 'server2', 'server3']);
+    expect(await chosen(1, 0, 1)).toEqual(['server1', 'server3']);
+    expect(await chosen(0, 5, 0)).toEqual(['server2']);
+    await deleteServices(lab.daemon);
+    expect(await chosen(0, 0, 0)).toEqual(['server1', 'server2', 'server3']);
   });
 });
 

@@ -7,6 +7,7 @@ import {
   createNetwork,
   createService,
   Daemon,
+  defaultPlugins,
   must,
   type Network,
   receiveHash,
@@ -42,7 +43,7 @@ async function linkDirectly({ client, server }: Network): Promise<void> {
 }
 
 async function startDaemon(...args: readonly string[]): Promise<void> {
-  daemon = new Daemon(network, { args });
+  daemon = new Daemon(network, { args, plugins: { ...defaultPlugins, observe: {} } });
   await daemon.start();
 }
 
@@ -194,4 +195,51 @@ it('is not used on veth by itself', async () => {
   await createService(daemon, { vip: network.vip.v4, endpoints: serverEndpoints(network, 'v4') });
   const replies = await tcp(network.client.netns, { host: network.vip.v4, port: 2020, count: 4 });
   expect(replies.filter(({ name }) => name === undefined)).toEqual([]);
+});
+
+describe.each(['native', 'generic'] as const)('a trace where XDP is %s', (mode) => {
+  const program = mode === 'native' ? 'xdp_ingress' : 'xdp_generic';
+
+  interface Answer {
+    readonly steps: readonly { readonly program: string; readonly step: string; readonly text: string }[];
+    readonly verdict: { readonly name: string };
+    readonly out?: { readonly interface: string; readonly how: string };
+    readonly after: { readonly summary: string };
+    readonly notes: readonly string[];
+  }
+
+  const trace = async (sourcePort: number): Promise<Answer> =>
+    JSON.parse(
+      await daemon.loxicmdOk(
+        ...['trace', network.client.v4, network.vip.v4, `--udp=${sourcePort}:2020`, '--in', 'client', '-o', 'json'],
+      ),
+    );
+
+  it('asks XDP first, and tc for what that leaves', async () => {
+    await startDaemon('--xdp', mode);
+    const [endpoint] = serverEndpoints(network, 'v4');
+    await createService(daemon, { vip: network.vip.v4, protocol: 'udp', endpoints: endpoint ? [endpoint] : [] });
+    const first = await trace(40_000);
+    expect(first.steps[0]).toMatchObject({ program, step: 'xdp', text: expect.stringContaining('no confirmed flow') });
+    expect(new Set(first.steps.slice(1).map((step) => step.program))).toEqual(new Set(['tc_ingress']));
+    expect(first.verdict.name).toBe('sent');
+
+    const datagrams = [
+      '-c',
+      'for i in 1 2 3 4 5; do echo x; sleep 0.1; done | socat -T1 - UDP4:20.20.20.1:2020,sourceport=40000',
+    ];
+    await network.client.netns.must('bash', datagrams);
+    const later = await trace(40_000);
+    expect(later.steps.map((step) => [step.program, step.step])).toEqual([
+      [program, 'flow_found'],
+      [program, 'way'],
+      [program, 'xdp'],
+    ]);
+    expect(later.out).toMatchObject({ interface: 'server1', how: 'by XDP, with known MAC addresses' });
+    expect(later.after.summary).toContain(`> ${network.server(1).v4}:8080 UDP`);
+    expect(later.notes.join()).not.toContain('this kernel');
+    expect(await daemon.loxicmdOk('trace', '10.10.10.1', '20.20.20.1', '--tcp=1:2', '--in', 'client')).toContain(
+      `\n${program}:\n1. xdp `,
+    );
+  });
 });

@@ -57,8 +57,11 @@ export type ClientSays = 'syn' | 'ack' | 'data' | 'fin' | 'rst';
 export type EndpointSays = 'answer' | 'reply' | 'end' | 'abort';
 
 export type Command =
-  /** `fail`: the n-th write to a map fails, so that the request does, unless it needs fewer. */
-  | { readonly do: 'post'; readonly rule: RuleAsked; readonly fail?: number }
+  /**
+   * `fail`: the n-th write to a map fails, so that the request does, unless it needs fewer. `dies`: the daemon ends just
+   * before that write, or when it has answered, and comes back.
+   */
+  | { readonly do: 'post'; readonly rule: RuleAsked; readonly fail?: number; readonly dies?: number }
   | { readonly do: 'delete'; readonly rule: RuleName; readonly drain?: number; readonly fail?: number }
   | { readonly do: 'health'; readonly ip: string; readonly port: number; readonly over: Protocol; readonly up: boolean }
   /** Time goes by, and what the daemon had still to do is done; with `fail` at the second try, if need be. */

@@ -100,7 +100,8 @@ class Generator {
     const rule = again ? this.changed(this.one(this.rules)) : this.rule();
     this.rules.push(rule);
     if (this.rules.length > 6) this.rules.shift();
-    return this.chance(0.1) ? { do: 'post', rule, fail: 1 + this.below(14) } : { do: 'post', rule };
+    if (this.chance(0.1)) return { do: 'post', rule, fail: 1 + this.below(14) };
+    return this.chance(0.05) ? { do: 'post', rule, dies: 1 + this.below(14) } : { do: 'post', rule };
   }
 
   private rule(): RuleAsked {
@@ -154,10 +155,10 @@ class Generator {
       idle: this.one([30, 60, 240]),
       drain: this.one([0, 10, 60]),
       down: this.one(['keep', 'cut', 'reset'] as const),
-      // What PROXY headers do to flows is the matter of test/bpf.
-      ...(protocol === 'tcp' ? {} : { ppv2: true }),
+      ppv2: true,
     };
-    return Object.fromEntries(Object.entries(all).filter(([name]) => this.chance(name === 'ppv2' ? 0.05 : chance)));
+    const chances: Record<string, number> = { ppv2: protocol === 'tcp' ? 0.2 : 0.03 };
+    return Object.fromEntries(Object.entries(all).filter(([name]) => this.chance(chances[name] ?? chance)));
   }
 
   private endpoints({ vip, port, portMax = port, protocol }: RuleName, mode: number): EndpointAsked[] {
@@ -169,7 +170,7 @@ class Generator {
     const isFixed = protocol === 'icmp' || mode === MODE.dsr;
     return this.subset(pool).map((ip) => {
       const ports = isFixed ? (protocol === 'icmp' ? { port: 0 } : ownPorts) : this.one(spans);
-      const weight = this.chance(0.3) ? { weight: this.one([0, 1, 2, 3, 6]) } : {};
+      const weight = this.chance(0.3) ? { weight: this.one([0, 0, 1, 2, 3, 6]) } : {};
       return {
         ip,
         port: ports.port,

@@ -86,7 +86,7 @@ class Player {
   private sendAsClient(command: Extract<Command, { do: 'client' }>): void {
     const { say, mark = 0 } = command;
     const prediction = this.model.fromClient(command, say, mark);
-    judge(prediction, this.real.send(prediction.packet, mark));
+    if (prediction) judge(prediction, this.real.send(prediction.packet, mark));
   }
 
   private sendAsEndpoint(command: Extract<Command, { do: 'endpoint' }>): void {
@@ -98,7 +98,8 @@ class Player {
     const { model, real } = this;
     switch (command.do) {
       case 'post':
-        this.post(command.rule, command.fail);
+        if (command.dies === undefined) this.post(command.rule, command.fail);
+        else await this.postAndDie(command.rule, command.dies);
         break;
       case 'delete':
         this.delete(command.rule, command.drain, command.fail);
@@ -119,14 +120,18 @@ class Player {
         await this.wait(0);
         break;
       case 'restart':
-        model.restart();
-        await real.restart(command.crash === true);
-        model.wait(0, command.crash ? 0 : STOP_SECONDS);
-        await this.wait(0);
+        await this.restart(command.crash === true);
         break;
       case 'wait':
         await this.wait(command.seconds, command.fail);
     }
+  }
+
+  private async restart(crash: boolean): Promise<void> {
+    this.model.restart();
+    await this.real.restart(crash);
+    this.model.wait(0, crash ? 0 : STOP_SECONDS);
+    await this.wait(0);
   }
 
   private async wait(seconds: number, fail?: number): Promise<void> {
@@ -167,6 +172,15 @@ class Player {
     const faults = model.directory.faults(rule);
     if (faults.length > 0) this.expectRefused(faults, () => real.post(rule));
     else if (this.succeeds(fail, () => real.post(rule, fail))) model.post(rule);
+  }
+
+  /** A request that was not answered has not been. */
+  private async postAndDie(rule: RuleAsked, nth: number): Promise<void> {
+    const { model, real } = this;
+    const faults = model.directory.faults(rule);
+    if (faults.length > 0) this.expectRefused(faults, () => real.post(rule));
+    else if (real.postAndDie(rule, nth)) model.post(rule);
+    await this.restart(true);
   }
 
   private delete(rule: RuleName, drain: number | undefined, fail: number | undefined): void {

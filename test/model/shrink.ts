@@ -56,7 +56,7 @@ function simpler(command: Command): Command[] {
   if (rule.endpoints.length > 1)
     for (const gone of rule.endpoints) rules.push({ ...rule, endpoints: rule.endpoints.filter((one) => one !== gone) });
   const posts = rules.map((one): Command => ({ ...rest, rule: one }));
-  return rest.fail === undefined ? posts : [{ do: 'post', rule }, ...posts];
+  return rest.fail === undefined && rest.dies === undefined ? posts : [{ do: 'post', rule }, ...posts];
 }
 
 function withoutMembers<T extends object>(value: T, names: readonly string[]): T[] {

@@ -69,7 +69,7 @@ describe(PAGE, () => {
     await listens(where, Number(text.match(/bind :(\d+)/)?.[1]));
   }
 
-  const listens = (where: string, port: number): Promise<void> =>
+  const listens = (where: string, port: number): Promise<unknown> =>
     until(`port ${port} of ${where} listens`, async () =>
       (await place(where).must('ss', ['-Hltn'])).includes(`:${port} `),
     );

@@ -5,6 +5,8 @@ export interface ElfSymbol {
   /** Offset within the section. */
   readonly value: number;
   readonly section: string;
+  /** STT_*: 2 a function, 3 a section. */
+  readonly type: number;
 }
 
 export interface ElfFile {
@@ -74,6 +76,7 @@ function readSymbols(
     return {
       name: readText(file, strings.offset + view.getUint32(at, true)),
       section: sectionNames[view.getUint16(at + 6, true)] ?? '',
+      type: view.getUint8(at + 4) & 0xf,
       value: Number(view.getBigUint64(at + 8, true)),
     };
   });

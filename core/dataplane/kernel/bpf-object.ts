@@ -66,11 +66,11 @@ export class BpfObject {
     if (value < 0) throw kernelError(`loading ${this.file}`, -value, log);
   }
 
-  /** Leaves all programs but one out of the load. Throws `DP_PROGRAM_UNKNOWN`. */
-  loadOnly(name: string): void {
-    if (!libbpf().findProgram(this.handle, name)) throw programUnknown(name);
+  /** Leaves all other programs out of the load. Throws `DP_PROGRAM_UNKNOWN`. */
+  loadOnly(...names: readonly string[]): void {
+    for (const name of names) if (!libbpf().findProgram(this.handle, name)) throw programUnknown(name);
     for (let program = this.next(null); program; program = this.next(program)) {
-      libbpf().setAutoload(program, libbpf().programName(program) === name);
+      libbpf().setAutoload(program, names.includes(libbpf().programName(program)));
     }
   }
 

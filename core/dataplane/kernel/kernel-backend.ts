@@ -119,8 +119,10 @@ export class KernelBackend implements Backend {
   }
 
   async openTrace(options: TraceOptions): Promise<TraceInstance> {
-    const { object, constants } = this.open('trace');
-    return openPrivateInstance(this.options.objectFile, object, constants, options);
+    const { object, constants, xdp } = this.open('trace');
+    const devices = xdp.deviceMapFd();
+    const mapFd = (name: string) => (name === XDP_DEVICE_MAP && devices !== undefined ? devices : object.mapFd(name));
+    return openPrivateInstance({ file: this.options.objectFile, constants, mapFd }, options);
   }
 
   attach(link: LinkName): void {

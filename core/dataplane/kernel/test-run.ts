@@ -40,13 +40,30 @@ export function testRun(programFd: number, packet: Uint8Array, context: TestRunC
   buffer.setUint32(OFFSET_MARK, context.mark ?? 0, true);
   buffer.setUint32(OFFSET_INGRESS_IFINDEX, context.ingressIfindex ?? 0, true);
   buffer.setUint32(OFFSET_IFINDEX, context.ifindex ?? 0, true);
+  return runOn(programFd, packet, new Uint8Array(buffer.buffer), context.repeat);
+}
+
+/** struct xdp_md of linux/bpf.h. */
+const XDP_MD_SIZE = 24;
+const OFFSET_DATA_END = 4;
+const OFFSET_RX_IFINDEX = 12;
+
+/**
+ * The same for an XDP program (Linux 5.15; frames beyond a page by programs that take several buffers, 5.18).
+ *
+ * @param ifindex Interface the frame comes in by.
+ * @throws `DP_KERNEL`
+ */
+export function testRunXdp(programFd: number, frame: Uint8Array, ifindex: number): TestRunResult {
+  const buffer = new DataView(new ArrayBuffer(XDP_MD_SIZE));
+  buffer.setUint32(OFFSET_DATA_END, frame.byteLength, true);
+  buffer.setUint32(OFFSET_RX_IFINDEX, ifindex, true);
+  return runOn(programFd, frame, new Uint8Array(buffer.buffer));
+}
+
+function runOn(programFd: number, packet: Uint8Array, contextIn: Uint8Array, repeat = 1): TestRunResult {
   const dataOut = new Uint8Array(packet.byteLength + HEADROOM);
-  const outcome = runProgram(programFd, {
-    data: packet,
-    dataOut,
-    contextIn: new Uint8Array(buffer.buffer),
-    repeat: context.repeat ?? 1,
-  });
+  const outcome = runProgram(programFd, { data: packet, dataOut, contextIn, repeat });
   if (outcome.result < 0) throw kernelError('test run', -outcome.result);
   return {
     retval: outcome.retval,

@@ -72,6 +72,11 @@ export class XdpAttachments {
     });
   }
 
+  /** Descriptor of what the program knows of devices, while it is loaded; it stays this object's. */
+  deviceMapFd(): number | undefined {
+    return this.program?.deviceMapFd;
+  }
+
   programInfo() {
     return this.program ? [this.program.info] : [];
   }

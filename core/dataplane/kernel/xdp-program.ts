@@ -64,6 +64,11 @@ export class XdpProgram {
     this.devices = new KernelMap({ ...shape, name: XDP_DEVICE_MAP, type: 'array', possibleCpus: 1 }, fd);
   }
 
+  /** Descriptor of what it knows of devices; it stays this object's. */
+  get deviceMapFd(): number {
+    return this.object.mapFd(XDP_DEVICE_MAP);
+  }
+
   /** Writes only what differs; undefined: the program is to know nothing of the device. */
   setDevice(ifindex: number, device: XdpDevice | undefined): void {
     const { mac, flags } = device ?? { mac: '', flags: 0 };

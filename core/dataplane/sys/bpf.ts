@@ -21,6 +21,8 @@ export const AttachType = { TCX_INGRESS: 46, TCX_EGRESS: 47, TRACE_ITER: 28, XDP
 /** BPF_MAP_TYPE_* of maps that are not slices. */
 export const MapTypeNumber = { RINGBUF: 27 } as const;
 
+/** BPF_PROG_TYPE_XDP, `SEC("xdp")`. */
+export const PROG_TYPE_XDP = 6;
 /** BPF_PROG_TYPE_SCHED_CLS, `SEC("tc")`. */
 const PROG_TYPE_SCHED_CLS = 3;
 const LINK_TYPE_XDP = 6;
@@ -104,6 +106,8 @@ export function mapInfo(fd: number): MapShape & { readonly id: number; readonly 
 
 export interface ProgramFacts {
   readonly id: number;
+  /** BPF_PROG_TYPE_* */
+  readonly type: number;
   readonly name: string;
   readonly instructions: number;
   readonly verifiedInstructions: number;
@@ -113,6 +117,7 @@ export function programFacts(fd: number): ProgramFacts {
   const view = readInfo(fd, 232);
   return {
     id: view.getUint32(4, true),
+    type: view.getUint32(0, true),
     name: textAt(view, 64, 16),
     instructions: view.getUint32(20, true) / 8,
     verifiedInstructions: view.getUint32(216, true),

@@ -103,15 +103,22 @@ function reportFill(figures: Figures, result: FillResult): void {
 
 async function measureIdle(figures: Figures, daemon: Daemon): Promise<void> {
   const ready = await daemon.start();
-  await pause(3000);
-  const before = cpuNanoseconds(daemon.pid);
-  await pause(IDLE_MS);
-  const share = (cpuNanoseconds(daemon.pid) - before) / (IDLE_MS * 1e6);
+  // It looks once into the tables an earlier daemon may have left, and tidies its memory.
+  const first = await cpuShare(daemon);
+  const later = await cpuShare(daemon);
   figures.push(
     ['start to ready, no rules', `${ready.toFixed(0)} ms`, '< 1500 ms'],
     ['resident memory, idle', `${residentMegabytes(daemon.pid).toFixed(0)} MB`, '< 150 MB'],
-    ['CPU, idle', `${(share * 100).toFixed(2)} %`, '0 %'],
+    ['CPU, idle, the first ten seconds', `${(first * 100).toFixed(2)} %`, '< 2 %'],
+    ['CPU, idle, from then on', `${(later * 100).toFixed(2)} %`, '0 %'],
   );
+}
+
+/** Of one CPU, while nobody asks anything of the daemon. */
+async function cpuShare(daemon: Daemon): Promise<number> {
+  const before = cpuNanoseconds(daemon.pid);
+  await pause(IDLE_MS);
+  return (cpuNanoseconds(daemon.pid) - before) / (IDLE_MS * 1e6);
 }
 
 async function measureCreation(figures: Figures, daemon: Daemon): Promise<void> {

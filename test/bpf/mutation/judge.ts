@@ -18,6 +18,7 @@ import {
   type EndpointModel,
   isDirect,
   isNobody,
+  isOtherEcho,
   type Model,
   type ServiceModel,
   tupleKey,
@@ -77,6 +78,7 @@ export class Judge {
     const { packet, model } = this;
     if (packet.kind !== Kind.flow || packet.part === Part.later) return undefined;
     model.remember(packet, false);
+    if (model.isForeignEcho(packet)) return undefined;
     const key = model.keyOf(packet);
     const known = model.flows.get(key);
     if (known) {
@@ -111,7 +113,7 @@ export class Judge {
     model.remember(packet, true);
     if (packet.kind === Kind.error)
       return packet.ttl <= 1 || this.aboutUs() ? undefined : 'an error about others was dropped';
-    const direction = model.flows.get(model.keyOf(packet));
+    const direction = model.flowOf(packet);
     const service = model.serviceOf(packet);
     const way = (direction?.service ?? service)?.way;
     if (way !== undefined && !isStrict(way)) {
@@ -133,6 +135,7 @@ export class Judge {
     if (packet.kind !== Kind.flow) return 'touched, although it is nothing of ours';
     if (!model.borrowPorts(packet)) return 'a later part without its first';
     const key = model.keyOf(packet);
+    if (model.isForeignEcho(packet)) return 'an echo of another conversation';
     const known = model.flows.get(key);
     if (known && this.isSent(known, output, length, verdict)) {
       model.remember(packet, true);
@@ -263,7 +266,12 @@ export class Judge {
     const { addresses: at, size, sport, dport, protocol } = quote;
     if (!sameBytes(bytes, at, bytes, packet.addresses + size, size)) return undefined;
     const turned = Buffer.concat([bytes.subarray(at + size, at + 2 * size), bytes.subarray(at, at + size)]);
-    return model.flows.get(tupleKey(turned, 0, size, dport, sport, protocol));
+    const answer = model.flows.get(tupleKey(turned, 0, size, dport, sport, protocol));
+    if (!answer || !quote.echo) return answer;
+    const type = bytes[quote.transport];
+    const [request, reply] = protocol === 1 ? [8, 0] : [128, 129];
+    if (type !== request && type !== reply) return undefined;
+    return isOtherEcho(protocol, type !== request, answer) ? undefined : answer;
   }
 
   private judgeError(output: Uint8Array, length: number, verdict: number): string | undefined {

@@ -84,6 +84,16 @@ export function tupleKey(
   return scratch.toString('latin1', 0, 2 * size + 5);
 }
 
+/** Of an endpoint that is its own client one entry stands for both ways, and DSR forwards whatever comes. */
+export function isOtherEcho(
+  protocol: number,
+  request: boolean,
+  { reply, service, client, endpoint }: Direction,
+): boolean {
+  if ((protocol !== 1 && protocol !== 58) || request !== reply || isDirect(service.way)) return false;
+  return client.length !== endpoint.address.length || !sameBytes(client, 0, endpoint.address, 0, client.length);
+}
+
 export class Model {
   readonly flows = new Map<string, Direction>();
   readonly fragments = new Map<string, Fragments>();
@@ -103,6 +113,18 @@ export class Model {
 
   keyOf(packet: RawPacket): string {
     return tupleKey(packet.bytes, packet.addresses, packet.size, packet.sport, packet.dport, packet.protocol);
+  }
+
+  /** The direction this packet is of. */
+  flowOf(packet: RawPacket): Direction | undefined {
+    const direction = this.flows.get(this.keyOf(packet));
+    return direction && this.isForeignEcho(packet, direction) ? undefined : direction;
+  }
+
+  /** Echo requests and answers share tuples: it goes the other way than the flow of its tuple. */
+  isForeignEcho(packet: RawPacket, direction = this.flows.get(this.keyOf(packet))): boolean {
+    if (!direction || packet.part === Part.later) return false;
+    return isOtherEcho(packet.protocol, packet.opens, direction);
   }
 
   serviceOf(packet: RawPacket): ServiceModel | undefined {

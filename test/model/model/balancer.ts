@@ -28,6 +28,7 @@ import {
 } from './flow.js';
 import { answersOf, Flows, type Resets } from './flows.js';
 import { openFlow } from './opening.js';
+import { acknowledging, isUsual } from './proxy.js';
 import { merged, type Rule } from './rule.js';
 import { eligible, type Hashed } from './selection.js';
 import type { Endpoint, Service } from './service.js';
@@ -64,7 +65,11 @@ export class Balancer {
     }
     const { service, left } = this.directory.follow(asked, desired);
     // Who is back before its flows were ended keeps them.
-    for (const endpoint of service.endpoints) if (this.directory.isUp(service, endpoint)) this.flows.spare(endpoint);
+    for (const endpoint of service.endpoints) {
+      this.flows.spare(endpoint, 'leaving');
+      // Nobody knew any more that it had failed.
+      if (this.directory.isUp(service, endpoint)) this.flows.spare(endpoint, 'failing');
+    }
     for (const endpoint of left) this.leave(endpoint, desired, asked.drain);
   }
 
@@ -93,7 +98,7 @@ export class Balancer {
     const seconds = asked ?? drain ?? 0;
     const reset = down === 'reset';
     endpoint.deadline = seconds > 0 ? { at: Math.ceil(this.wall) + seconds, reset } : undefined;
-    if (seconds === 0) this.flows.doom(endpoint, reset);
+    if (seconds === 0) this.flows.doom(endpoint, { reset, by: 'leaving' });
   }
 
   /** What a prober found. False when no rule has the endpoint. */
@@ -101,8 +106,8 @@ export class Balancer {
     const changed = this.directory.setHealth(ip, port, over, up);
     for (const [{ rule }, endpoint] of changed ?? []) {
       const { down = 'keep' } = rule;
-      if (up) this.flows.spare(endpoint);
-      else if (down !== 'keep') this.flows.doom(endpoint, down === 'reset');
+      if (up) this.flows.spare(endpoint, 'failing');
+      else if (down !== 'keep') this.flows.doom(endpoint, { reset: down === 'reset', by: 'failing' });
     }
     return changed !== undefined;
   }
@@ -125,7 +130,7 @@ export class Balancer {
       const { deadline } = endpoint;
       if (deadline === undefined || deadline.at > this.wall) continue;
       endpoint.deadline = undefined;
-      this.flows.doom(endpoint, deadline.reset);
+      this.flows.doom(endpoint, { reset: deadline.reset, by: 'leaving' });
     }
   }
 
@@ -147,9 +152,11 @@ export class Balancer {
     return this.flows.takeResets();
   }
 
-  fromClient(talk: Talk, say: ClientSays, mark: number): Prediction {
+  /** Undefined when the client would not say that. */
+  fromClient(talk: Talk, say: ClientSays, mark: number): Prediction | undefined {
     const packet = packetFrom(hostOf(talk.from), talk.to, clientSegment(talk, say, this.flows.believed(talk)));
     const flow = this.flows.find(talk);
+    if (flow && !isUsual(flow, say)) return undefined;
     if (flow && beginsAnew(flow, say)) this.flows.end(flow);
     else if (flow) return { packet, outcome: { is: 'forwarded', packet: this.goOn(flow, say, packet) } };
     return { packet, outcome: this.open(talk, say, mark, packet, begins(talk, say)) };
@@ -182,19 +189,25 @@ export class Balancer {
     };
   }
 
-  /** A packet of the endpoint the client believes it talks to. Undefined when there was none, or it answers by itself. */
+  /**
+   * A packet of the endpoint the client believes it talks to. Undefined when there was none, or it answers by itself or
+   * would not say that.
+   */
   fromEndpoint(talk: Talk, say: EndpointSays): Prediction | undefined {
     const believed = this.flows.believed(talk);
     if (believed?.kind !== 'translated') return undefined;
-    const packet = packetFrom(hostOf(believed.at.address), believed.seen.address, endpointSegment(believed, say));
+    const segment = endpointSegment(believed, say);
+    const packet = acknowledging(believed, packetFrom(hostOf(believed.at.address), believed.seen.address, segment), 1);
     // Somebody else's by now, perhaps, with the same ports.
     const flow = this.flows.findAnswered(believed);
+    if (flow && (!isUsual(flow, say) || (flow !== believed && (flow.proxy || believed.proxy)))) return undefined;
     if (!flow) return { packet, outcome: this.open(answersOf(believed), 'ack', 0, packet, false) };
     if (isBetweenThem(flow, say)) {
       this.flows.end(flow);
       return { packet, outcome: { is: 'untouched' } };
     }
     hearEndpoint(flow, say);
+    if (flow.proxy && say !== 'answer') flow.proxy.hasArrived = true;
     this.count(flow, packet);
     return { packet, outcome: { is: 'forwarded', packet: towardsClient(flow, packet) } };
   }

@@ -2,6 +2,7 @@
 import { echo, NO_BYTES, TCP, type Tcp, type Transport, tcp, text, udp } from '../../bpf/reference/packet.js';
 import type { Peer } from '../../bpf/reference/translate.js';
 import type { ClientSays, EndpointSays, Talk } from '../commands.js';
+import type { ProxyHeader } from './proxy.js';
 import type { Endpoint, Service } from './service.js';
 
 /** How packets reach the endpoint. */
@@ -10,11 +11,19 @@ export type Kind = 'translated' | 'direct' | 'tunnelled';
 /** `open`: both sides have spoken; `half`: one side has said that it is through. */
 export type State = 'asked' | 'answered' | 'open' | 'half' | 'over';
 
+/** What only the reason for it can take back. */
+export interface Doom {
+  readonly reset: boolean;
+  readonly by: 'leaving' | 'failing';
+}
+
 export interface Flow {
   readonly talk: Talk;
   readonly service: Service;
   readonly endpoint: Endpoint;
   readonly kind: Kind;
+  /** The endpoint is told the client. */
+  readonly proxy: ProxyHeader | undefined;
   /** The endpoint's own address and port, and whom it sees as its client. */
   readonly at: Peer;
   readonly seen: Peer;
@@ -26,7 +35,7 @@ export interface Flow {
   /** Seconds. */
   last: number;
   /** It is to end when the daemon gets to it; with `reset` both ends are told, if it is open then. */
-  doom: { readonly reset: boolean } | undefined;
+  doom: Doom | undefined;
   /** Sequence numbers each side sends next. */
   readonly next: { client: number; endpoint: number };
 }
@@ -41,7 +50,10 @@ const FLAGS: Readonly<Record<ClientSays | EndpointSays, number>> = {
   ...{ answer: TCP.syn | TCP.ack, reply: TCP.psh | TCP.ack, end: TCP.fin | TCP.ack, abort: TCP.rst | TCP.ack },
 };
 
-export function fresh(fields: Pick<Flow, 'talk' | 'service' | 'endpoint' | 'kind' | 'at' | 'seen'>, now: number): Flow {
+export function fresh(
+  fields: Pick<Flow, 'talk' | 'service' | 'endpoint' | 'kind' | 'proxy' | 'at' | 'seen'>,
+  now: number,
+): Flow {
   const next = { client: CLIENT_FIRST + 1, endpoint: ENDPOINT_FIRST + 1 };
   return { ...fields, state: 'asked', through: new Set(), asked: 0, last: now, doom: undefined, next };
 }

@@ -1,6 +1,6 @@
 /** The flows there are: by what the client says, and by what the endpoint says. */
 import { type Protocol, type Talk, talkText } from '../commands.js';
-import { type Flow, isOpenTcp, patience } from './flow.js';
+import { type Doom, type Flow, isOpenTcp, patience } from './flow.js';
 import { tellsWhenIdle } from './rule.js';
 import type { Endpoint, Service } from './service.js';
 
@@ -52,12 +52,12 @@ export class Flows {
   }
 
   /** They are to end, when the daemon gets to it. */
-  doom(endpoint: Endpoint, reset: boolean): void {
-    for (const flow of this.of(endpoint)) flow.doom ??= { reset };
+  doom(endpoint: Endpoint, doom: Doom): void {
+    for (const flow of this.of(endpoint)) flow.doom ??= doom;
   }
 
-  spare(endpoint: Endpoint): void {
-    for (const flow of this.of(endpoint)) flow.doom = undefined;
+  spare(endpoint: Endpoint, by: Doom['by']): void {
+    for (const flow of this.of(endpoint)) if (flow.doom?.by === by) flow.doom = undefined;
   }
 
   /** Flows that are doomed, or have been silent for too long. */
@@ -80,7 +80,7 @@ export class Flows {
     for (const flow of this.asked.values()) {
       if (!flow.doom || !isOpenTcp(flow)) continue;
       for (const reset of resetsOf(flow)) this.resets.may.add(reset);
-      flow.doom = { reset: false };
+      flow.doom = { ...flow.doom, reset: false };
     }
   }
 

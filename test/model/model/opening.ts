@@ -5,6 +5,7 @@ import { Disagreement } from '../disagreement.js';
 import { hostOf } from '../places.js';
 import { type Flow, fresh } from './flow.js';
 import { type Flows, tuple } from './flows.js';
+import { proxyOf } from './proxy.js';
 import { choose, type Hashed } from './selection.js';
 import type { Endpoint, Service } from './service.js';
 import { kindOf, seenAs } from './translation.js';
@@ -28,11 +29,14 @@ export function openFlow(opening: Opening, out: Packet): Flow {
   const kind = kindOf(service.rule, talk, endpoint.ip);
   const seen = { address: seenAs(service.rule, talk, endpoint.ip), port: talk.port };
   if (kind !== 'translated')
-    return fresh({ talk, service, endpoint, kind, at: { address: endpoint.ip, port: talk.at }, seen }, now);
+    return fresh(
+      { talk, service, endpoint, kind, proxy: undefined, at: { address: endpoint.ip, port: talk.at }, seen },
+      now,
+    );
   const at = { address: endpoint.ip, port: portsOf(out).destination };
   if (talk.over !== 'icmp') checkPort(opening, endpoint, at.port);
   seen.port = checkSource(opening, at, seen, portsOf(out).source);
-  return fresh({ talk, service, endpoint, kind, at, seen }, now);
+  return fresh({ talk, service, endpoint, kind, proxy: proxyOf(service.rule, talk), at, seen }, now);
 }
 
 /** Whether the packet went to this endpoint: by its MAC address where that is all that changes. */

@@ -88,8 +88,14 @@ export function faultsOf(asked: RuleAsked, rule: Rule | undefined): string[] {
     !host && isAnyAddress(asked.vip) && 'LB_VIP_MALFORMED',
     ...faultsTogether(ruleOf(asked)),
     ...(rule ? faultsTogether(rule) : []),
+    asked.oper !== OPER.detach && [ruleOf(asked), rule].some(tellsStrangers) && 'LB_PROXY_PROTOCOL_FAMILY',
   ];
   return faults.filter((fault) => fault !== false && fault !== undefined) as string[];
+}
+
+/** Endpoints of another family cannot be told the client. */
+function tellsStrangers(rule: Rule | undefined): boolean {
+  return rule?.ppv2 === true && rule.endpoints.some(({ ip }) => changesFamily(rule, rule.vip, ip));
 }
 
 /** Members of a rule that cannot go together. */

@@ -13,18 +13,13 @@ export const PERSIST_SECONDS = 10_800;
 export type Hashed = Map<string, string>;
 
 /** Endpoints a service may choose now; none: new flows are refused. */
-export function eligible({ rule }: Service, active: readonly Endpoint[]): readonly Endpoint[] {
-  const weighted = active.filter(({ weight }) => weight > 0);
-  switch (rule.sel) {
-    case SELECT.priority:
-      return weighted;
-    case SELECT.hash:
-    case SELECT.persist:
-      // Weights all zero count as equal.
-      return weighted.length > 0 ? weighted : active;
-    default:
-      return active;
-  }
+export function eligible(service: Service, active: readonly Endpoint[]): readonly Endpoint[] {
+  return active.filter((endpoint) => weightOf(service, endpoint) > 0);
+}
+
+/** Weights all zero were not meant: they count as equal. */
+function weightOf({ endpoints }: Service, { weight }: Endpoint): number {
+  return endpoints.every((one) => one.weight === 0) ? 1 : weight;
 }
 
 /** Throws unless the service may have chosen `endpoint`, and remembers that it did. */
@@ -35,13 +30,13 @@ export function choose(
 ): void {
   const { talk, active, now, hashed } = choice;
   const among = eligible(service, active);
-  const all = active.map(({ text, weight }) => `${text}*${weight}`).join();
+  const all = among.map((one) => `${one.text}*${weightOf(service, one)}`).join();
   switch (service.rule.sel) {
     case SELECT.rr:
       takeTurn(service, endpoint, among, `rr ${all}`, checkOrder);
       break;
     case SELECT.priority:
-      takeTurn(service, endpoint, among, `priority ${all}`, checkShares);
+      takeTurn(service, endpoint, among, `priority ${all}`, (taken) => checkShares(taken, service, among));
       break;
     case SELECT.lc:
       checkOneOf(endpoint, fewest(among), 'lc');
@@ -53,8 +48,7 @@ export function choose(
       break;
     default: {
       const bound = service.clients.get(talk.from);
-      const isKnown = bound && now - bound.since <= PERSIST_SECONDS && among.includes(bound.endpoint);
-      const isBound = isKnown && bound.endpoint.weight > 0;
+      const isBound = bound && now - bound.since <= PERSIST_SECONDS && among.includes(bound.endpoint);
       checkOneOf(endpoint, isBound ? [bound.endpoint] : among, 'persist');
       if (!isBound) checkHashed(hashed, `${all} ${talk.from}`, endpoint);
       service.clients.set(talk.from, { endpoint, since: now });
@@ -106,15 +100,16 @@ function checkOrder(taken: readonly Endpoint[], among: readonly Endpoint[], fres
 }
 
 /** priority: of as many flows as a round has, each endpoint got exactly its share, wherever one begins to count. */
-function checkShares(taken: readonly Endpoint[], among: readonly Endpoint[]): void {
-  const divisor = among.reduce((all, { weight }) => gcd(all, weight), 0);
-  const round = among.reduce((all, { weight }) => all + weight / divisor, 0);
+function checkShares(taken: readonly Endpoint[], service: Service, among: readonly Endpoint[]): void {
+  const divisor = among.reduce((all, one) => gcd(all, weightOf(service, one)), 0);
+  const round = among.reduce((all, one) => all + weightOf(service, one) / divisor, 0);
   if (taken.length < round) return;
   const last = taken.slice(-round);
   for (const endpoint of among) {
     const got = last.filter((one) => one === endpoint).length;
-    if (got !== endpoint.weight / divisor)
-      throw new Disagreement('priority', `${endpoint.text} got ${got} of ${round}, its weight is ${endpoint.weight}`);
+    const weight = weightOf(service, endpoint);
+    if (got !== weight / divisor)
+      throw new Disagreement('priority', `${endpoint.text} got ${got} of ${round}, its weight is ${weight}`);
   }
 }
 

@@ -7,6 +7,7 @@ import { departure } from '../../bpf/scenario.js';
 import { MODE, type Talk } from '../commands.js';
 import { hostOf, isV6, towardsEndpoints } from '../places.js';
 import type { Flow, Kind } from './flow.js';
+import { acknowledging, withHeader } from './proxy.js';
 import { changesFamily, type Rule } from './rule.js';
 
 export function kindOf({ mode, tunnel }: Rule, { to }: Talk, endpoint: string): Kind {
@@ -31,16 +32,22 @@ export function seenAs(rule: Rule, { from, to }: Talk, endpoint: string): string
   }
 }
 
-export function towardsEndpoint({ kind, seen, at }: Pick<Flow, 'kind' | 'seen' | 'at'>, packet: Packet): Packet {
+export function towardsEndpoint(flow: Flow, packet: Packet): Packet {
+  const { kind, seen, at } = flow;
   const hop = departure(hostOf(at.address));
   if (kind === 'direct') return { ...packet, ethernet: hop };
   if (kind === 'tunnelled')
     return encapsulate(packet, { source: towardsEndpoints(at.address), destination: at.address, hop });
-  return between(packet, seen, at);
+  return between(withHeader(flow, packet), seen, at);
 }
 
-export function towardsClient({ talk }: Pick<Flow, 'talk'>, packet: Packet): Packet {
-  return between(packet, { address: talk.to, port: talk.at }, { address: talk.from, port: talk.port });
+export function towardsClient(flow: Flow, packet: Packet): Packet {
+  const { talk } = flow;
+  return between(
+    acknowledging(flow, packet, -1),
+    { address: talk.to, port: talk.at },
+    { address: talk.from, port: talk.port },
+  );
 }
 
 function between(packet: Packet, source: Peer, destination: Peer): Packet {

@@ -13,7 +13,7 @@ import { type Command, drainText, type Protocol, type RuleAsked, type RuleName, 
 import { tuple } from '../model/flows.js';
 import { FURTHER_ADDRESS, isV6, MACHINE, towardsEndpoints } from '../places.js';
 import { Clock, START_MS } from './clock.js';
-import { createRemains, Daemon, LIMITS, type Machine } from './daemon.js';
+import { codeOf, createRemains, Daemon, LIMITS, type Machine } from './daemon.js';
 import { KernelMaps } from './maps.js';
 
 const TICKS_PER_SECOND = 953;
@@ -88,6 +88,21 @@ export class RealBalancer {
   /** As a client posts it. */
   post(rule: RuleAsked, fail?: number): void {
     this.withFault(fail, () => this.running.post(bodyOf(rule)));
+  }
+
+  /** The same, and nothing of it is written from the n-th write on. False: the daemon died before it was through. */
+  postAndDie(rule: RuleAsked, nth: number): boolean {
+    const { writes } = this.maps;
+    Object.assign(writes, { leftToFailure: nth, isDeath: true });
+    try {
+      this.running.post(bodyOf(rule));
+      return true;
+    } catch (error) {
+      if (!codeOf(error).startsWith('DP_')) throw error;
+      return false;
+    } finally {
+      Object.assign(writes, { leftToFailure: undefined, isDeath: false });
+    }
   }
 
   delete({ vip, port, portMax = 0, protocol, mark = 0 }: RuleName, drain?: number, fail?: number): void {

@@ -15,10 +15,12 @@ const NO_PREALLOC = 1;
 export interface Writes {
   count: number;
   leftToFailure: number | undefined;
+  /** After it no other succeeds. */
+  isDeath: boolean;
 }
 
 export class KernelMaps {
-  readonly writes: Writes = { count: 0, leftToFailure: undefined };
+  readonly writes: Writes = { count: 0, leftToFailure: undefined, isDeath: false };
   private readonly maps = new Map<string, WatchedMap>();
   private readonly descriptors: ReadonlyMap<string, number>;
 
@@ -155,7 +157,7 @@ class WatchedMap extends KernelMap {
   private fails(): boolean {
     this.writes.count++;
     if (this.writes.leftToFailure === undefined || --this.writes.leftToFailure > 0) return false;
-    this.writes.leftToFailure = undefined;
+    this.writes.leftToFailure = this.writes.isDeath ? 1 : undefined;
     return true;
   }
 }
