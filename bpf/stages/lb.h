@@ -533,7 +533,7 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	 * Answers of DSR do not come by here: a flow in its middle hashes to where it began. A request that has the tuple of
 	 * somebody's answers must not take their place.
 	 */
-	if ((!p->opens_flow && service->mode != LB_MODE_DSR) || (is_icmp(p->key.proto) && ct_lookup(&p->key))) {
+	if ((!p->opens_flow && service->mode != LB_MODE_DSR) || (is_icmp(p->key.proto) && ct_find(&p->key))) {
 		if (p->key.proto == IPPROTO_SCTP)
 			return VERDICT_PATH;
 		step(STEP_NOT_OPENING, p->tcp_flags, 0, 0);
