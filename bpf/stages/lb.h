@@ -80,20 +80,21 @@ static __always_inline __u32 next_slot(const struct lb_service *service)
 }
 
 struct lc_search {
-	__u32 slot;  /* the next candidate */
-	__u32 end;   /* behind the last one */
-	__u32 start; /* the one whose turn it is among equals */
+	__u32 slot; /* the next candidate */
+	__u32 end;  /* behind the last one */
+	__u32 turn; /* of the next candidate: 0 whose turn it is among equals, 1 the one behind it; modulo 2^32 */
 	__u32 pad;
-	__u64 best; /* live flows in the upper half; how far behind `start` in the lower one */
+	__u64 best; /* live flows in the upper half, the turn in the lower one */
 };
 
 /* More than any endpoint has. */
 #define LC_NONE (1ULL << 62)
-/* Candidates looked at in one round of a loop that is not cheap itself. */
-#define LC_ROUND 16
+/* Candidates looked at in one round of bpf_loop, which costs as much as eight of them, and in one of a plain loop. */
+#define LC_ROUND LB_MAX_ENDPOINTS_UNROLLED
+#define LC_STEP 8
 
-/* The better of `best` and this candidate: fewest flows, then the first from `start` on. */
-static __always_inline __u64 consider(__u32 slot, __u32 start, __u64 best)
+/* The better of `best` and this candidate: fewest flows, then the nearest turn. */
+static __always_inline __u64 consider(__u32 slot, __u32 turn, __u64 best)
 {
 	struct lb_slot *value = bpf_map_lookup_elem(&lb_slot, &slot);
 	struct lb_endpoint_flows *flows;
@@ -104,24 +105,31 @@ static __always_inline __u64 consider(__u32 slot, __u32 start, __u64 best)
 	flows = bpf_map_lookup_elem(&lb_ep_flows, &value->endpoint_id);
 	if (!flows)
 		return best;
-	own = (__u64)(flows->active + flows->pending) << 32 | (__u32)(slot - start);
+	own = (__u64)(flows->active + flows->pending) << 32 | turn;
 	return own < best ? own : best;
 }
 
 static __always_inline void consider_round(struct lc_search *search)
 {
-	__u32 slot = search->slot, start = search->start, end = search->end, i;
+	__u32 slot = search->slot, end = search->end, turn = search->turn, i, j;
 	__u64 best = search->best;
 
-	if (likely(end - slot >= LC_ROUND)) {
+#pragma clang loop unroll(disable)
+	for (i = 0; i < LC_ROUND / LC_STEP && end - slot >= LC_STEP; i++) {
 #pragma unroll
-		for (i = 0; i < LC_ROUND; i++)
-			best = consider(slot + i, start, best);
-	} else {
-		for (i = 0; i < LC_ROUND && slot + i < end; i++)
-			best = consider(slot + i, start, best);
+		for (j = 0; j < LC_STEP; j++)
+			best = consider(slot + j, turn + j, best);
+		slot += LC_STEP;
+		turn += LC_STEP;
 	}
-	search->slot = slot + LC_ROUND;
+	/* The last few. */
+	if (i < LC_ROUND / LC_STEP) {
+#pragma clang loop unroll(disable)
+		for (j = 0; j < LC_STEP - 1 && slot != end; j++, slot++, turn++)
+			best = consider(slot, turn, best);
+	}
+	search->slot = slot;
+	search->turn = turn;
 	search->best = best;
 }
 
@@ -135,26 +143,26 @@ __noinline int select_least_connections(const struct lb_service *service)
 {
 	struct lc_search search = { .best = LC_NONE };
 	struct lb_slot *chosen;
-	__u32 i, rounds, slot;
+	__u32 rounds, slot, start;
 
 	if (!service)
 		return 0;
 	search.slot = service->slot_base;
 	search.end = service->slot_base + service->slot_count;
 	/* A moving place, so that equals take turns. */
-	search.start = service->slot_base + next_slot(service);
+	start = next_slot(service);
+	search.turn = -start;
 	rounds = (service->slot_count + LC_ROUND - 1) / LC_ROUND;
 	if (cfg_bpf_loop) {
 		rounds &= 2 * LB_MAX_ENDPOINTS / LC_ROUND - 1;
 		barrier_var(rounds);
 		bpf_loop(rounds, consider_next, &search, 0);
 	} else {
-		for (i = 0; i < LB_MAX_ENDPOINTS_UNROLLED / LC_ROUND && i < rounds; i++)
-			consider_round(&search);
+		consider_round(&search);
 	}
 	if (search.best == LC_NONE)
 		return 0;
-	slot = (__u32)search.best + search.start;
+	slot = service->slot_base + start + (__u32)search.best;
 	chosen = bpf_map_lookup_elem(&lb_slot, &slot);
 	return chosen ? chosen->endpoint_id : 0;
 }

@@ -13,9 +13,9 @@ const CLONE_NEWNET = 0x40000000;
 let network: ClosableNetwork;
 let seen: NetworkChange[];
 
-function run(command: string): void {
+function run(command: string): string {
   const [file = '', ...args] = command.split(' ');
-  execFileSync(file, args);
+  return execFileSync(file, args, { encoding: 'utf8' });
 }
 
 beforeAll(async () => {
@@ -67,6 +67,8 @@ it('adds and removes host addresses, and repeating is no error', async () => {
   }
   await expect.poll(() => addressesOf('nlt0')).toEqual(['10.99.0.1', '10.98.0.1', '2001:db8::5']);
   expect(seen).toContain('address');
+  // Usable, and nobody's source.
+  expect(run('ip -6 addr show dev nlt0 to 2001:db8::5')).toMatch(/deprecated.*\s+valid_lft forever preferred_lft 0sec/);
   for (const address of ['10.98.0.1', '2001:db8::5']) {
     network.removeAddress(address, 'nlt0');
     network.removeAddress(address, 'nlt0');

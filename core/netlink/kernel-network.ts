@@ -29,6 +29,7 @@ const BATCH = 64;
 
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
+const IFA_CACHEINFO = 6;
 const IFA_FLAGS = 8;
 /** No duplicate address detection: the address can be used at once. */
 const IFA_F_NODAD = 0x02;
@@ -209,6 +210,15 @@ function formOf({ present }: AddressChange) {
     : { type: RTM.DELADDR, flags: 0, fine: [EADDRNOTAVAIL, ENODEV] };
 }
 
+/**
+ * struct ifa_cacheinfo of an IPv6 address: valid for ever, preferred for no time. It is no source address of connections
+ * this machine makes, unless they go to that very address (RFC 6724 5, rules 1 and 3).
+ */
+const NEVER_A_SOURCE = encodeAttribute(
+  IFA_CACHEINFO,
+  concat(u32Bytes(0), u32Bytes(0xffff_ffff), u32Bytes(0), u32Bytes(0)),
+);
+
 function addressBody(address: string, ifindex: number): Uint8Array {
   const bytes = addressBytes(address);
   const header = new DataView(new ArrayBuffer(8));
@@ -219,7 +229,7 @@ function addressBody(address: string, ifindex: number): Uint8Array {
     new Uint8Array(header.buffer),
     encodeAttribute(IFA_LOCAL, bytes),
     encodeAttribute(IFA_ADDRESS, bytes),
-    encodeAttribute(IFA_FLAGS, u32Bytes(familyNumber(address) === AF_INET6 ? IFA_F_NODAD : 0)),
+    ...(familyNumber(address) === AF_INET6 ? [encodeAttribute(IFA_FLAGS, u32Bytes(IFA_F_NODAD)), NEVER_A_SOURCE] : []),
   );
 }
 

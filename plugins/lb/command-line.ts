@@ -137,18 +137,17 @@ function parseEndpoint(item: string): Endpoint {
 }
 
 /**
- * All items of a protocol describe one rule: two service ports are the ends of a range, and the targets are those of
- * the first.
+ * All items of a protocol describe one rule: two neighbouring service ports are a range, and the targets are those of
+ * the first. Ports apart from each other are not taken for the ends of one: that would open all between them.
  */
 function parsePortPairs(items: readonly string[]): PortPair {
   const targetsOf = new Map<number, Target[]>();
+  if (!items.some((item) => item.includes(':'))) throw new CommandError('portPair: None specified');
   for (const item of items) {
     const colon = item.indexOf(':');
-    if (colon < 0) continue;
-    const ports = item
-      .slice(0, colon)
-      .split('-')
-      .map((part) => portNumber(part, 'port'));
+    if (colon < 0) throw new CommandError(`Error: '${item}' has no target port, as in '${item}:${item}'`);
+    const range = item.slice(0, colon);
+    const ports = range.split('-').map((part) => portNumber(part || range, 'port'));
     const targets = parseTargets(item.slice(colon + 1));
     for (const port of ports) targetsOf.set(port, [...(targetsOf.get(port) ?? []), ...targets]);
   }
@@ -157,6 +156,12 @@ function parsePortPairs(items: readonly string[]): PortPair {
   if (first === undefined || ports.length > 2) throw new CommandError('portPair: None specified');
   const port = Math.min(...ports);
   const portMax = ports.length === 2 ? Math.max(...ports) : 0;
+  if (portMax > port + 1 && !items.some((item) => item.includes(`-${portMax}:`) || item.includes(`-${port}:`))) {
+    const range = `${port}-${portMax}`;
+    throw new CommandError(
+      `Error: ports ${port} and ${portMax} are two rules, one command each; '${range}:' is a range`,
+    );
+  }
   return { port, portMax, targets: withoutRepeats(targetsOf.get(first) ?? []) };
 }
 

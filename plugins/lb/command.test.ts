@@ -211,6 +211,17 @@ describe('create lb', () => {
       error: "Error: targetPort2 '8' <  targetPort2 '9'",
     },
     { title: 'no pair at all', flags: { tcp: ['80'] }, error: 'portPair: None specified' },
+    {
+      title: 'a port without target',
+      flags: { tcp: ['80', '81:80'] },
+      error: "Error: '80' has no target port, as in '80:80'",
+    },
+    {
+      title: 'ports apart',
+      flags: { tcp: ['80:80', '443:443'] },
+      error: "Error: ports 80 and 443 are two rules, one command each; '80-443:' is a range",
+    },
+    { title: 'a negative port', flags: { tcp: ['-1:80'] }, error: "Error: port '-1' is out of range (0-65535)" },
     { title: 'three service ports', flags: { tcp: ['1:1', '2:2', '3:3'] }, error: 'portPair: None specified' },
     {
       title: 'port translation in dsr mode',

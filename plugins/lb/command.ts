@@ -350,5 +350,7 @@ ex)
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --name=http-service --select=hash --endpoints=10.212.0.1:1
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --endpoints=10.212.0.1:1 --sources=10.10.10.1/32
     loxicmd create lb 2001::1 --tcp=2020:8080 --endpoints=4ffe::1:1,5ffe::1:1,6ffe::1:1
+    loxicmd create lb 2001::1 --tcp=2020:8080 --endpoints=31.31.31.1:1,32.32.32.1:1
+    loxicmd create lb 192.168.0.200 --tcp=8080:80 --endpoints=10.212.0.1:1 --ppv2en
     loxicmd create lb 192.168.0.200 --tcp=80:32015 --endpoints=10.212.0.4:1 --attachEP`;
 }

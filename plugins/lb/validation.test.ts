@@ -79,6 +79,12 @@ describe('checkRequest', () => {
     ['bad prefix', { ...body(), allowedSources: [{ prefix: '10.0.0.0/33' }] }, 400, 'rule-allowed-src error'],
     ['a drain of more than a day', body({ drainTimeout: 86_401 }), 400, 'service-args error'],
     ['a drain of less than nothing', body({ drainTimeout: -1 }), 400, 'service-args error'],
+    [
+      'prefixes of the other family',
+      { ...body(), allowedSources: [{ prefix: 'fd00::/8' }] },
+      400,
+      'rule-allowed-src error',
+    ],
     ['no prefix', { ...body(), allowedSources: [{ prefix: '10.0.0.1' }] }, 400, 'rule-allowed-src error'],
     ['too many secondary', sctp(['1.1.1.1', '1.1.1.2', '1.1.1.3', '1.1.1.4']), 400, 'secondaryIP-args len error'],
     ['a secondary that is none', sctp(['1.1.1']), 400, 'malformed-secIP error'],

@@ -90,6 +90,7 @@ export function checkRequest(request: LbRequest, limits: RuleLimits): Rule {
   checkRule(rule);
   // Taking such an endpoint away is how a rule of an earlier release is put right.
   if (service.oper !== OPER.detach) checkProxyFamilies(rule);
+  if (service.oper !== OPER.detach) checkSourceFamilies(rule);
   return rule;
 }
 
@@ -278,6 +279,18 @@ function checkAllowedSources(request: LbRequest): string[] {
     prefixes.add(canonical);
   }
   return [...prefixes];
+}
+
+/** Prefixes of one family beside those of the other are fine; without one of its own a service would let nobody in. */
+function checkSourceFamilies({ externalIP, secondaryIPs = [], allowedSources = [] }: Rule): void {
+  const families = new Set([externalIP, ...secondaryIPs].map(ipFamily));
+  const [first] = allowedSources;
+  if (first === undefined || allowedSources.some((prefix) => families.has(prefix.includes(':') ? 6 : 4))) return;
+  throw lbError('LB_ALLOWED_SOURCE', `no client of ${externalIP} could be in ${first}: it is of another family`, {
+    field: 'allowedSources.0.prefix',
+    value: first,
+    remedy: 'give prefixes of the family of the service',
+  });
 }
 
 /** Known on the wire, but later work. Nothing here is ever taken and then ignored. */

@@ -16,6 +16,7 @@ import {
   startEchoServers,
   tcp,
   udp,
+  until,
   warmUp,
 } from './harness/index.js';
 
@@ -215,7 +216,7 @@ describe.each(['native', 'generic'] as const)('a trace where XDP is %s', (mode) 
       ),
     );
 
-  it('asks XDP first, and tc for what that leaves', async () => {
+  it('asks XDP first, and tc for what that leaves', { timeout: 120_000 }, async () => {
     await startDaemon('--xdp', mode);
     const [endpoint] = serverEndpoints(network, 'v4');
     await createService(daemon, { vip: network.vip.v4, protocol: 'udp', endpoints: endpoint ? [endpoint] : [] });
@@ -224,12 +225,18 @@ describe.each(['native', 'generic'] as const)('a trace where XDP is %s', (mode) 
     expect(new Set(first.steps.slice(1).map((step) => step.program))).toEqual(new Set(['tc_ingress']));
     expect(first.verdict.name).toBe('sent');
 
-    const datagrams = [
-      '-c',
-      'for i in 1 2 3 4 5; do echo x; sleep 0.1; done | socat -T1 - UDP4:20.20.20.1:2020,sourceport=40000',
-    ];
-    await network.client.netns.must('bash', datagrams);
-    const later = await trace(40_000);
+    const sending = `const socket = require('node:dgram').createSocket('udp4').bind(40000, () =>
+      setInterval(() => socket.send('x', 2020, '20.20.20.1'), 50));`;
+    const sender = network.client.netns.spawn('sender', process.execPath, ['-e', sending]);
+    // Every two seconds the way out is looked up again, by tc.
+    const later = await until(
+      'XDP sends it',
+      async () => {
+        const answer = await trace(40_000);
+        return answer.steps.some((step) => step.program === 'tc_ingress') ? undefined : answer;
+      },
+      40_000,
+    );
     expect(later.steps.map((step) => [step.program, step.step])).toEqual([
       [program, 'flow_found'],
       [program, 'way'],
@@ -237,6 +244,12 @@ describe.each(['native', 'generic'] as const)('a trace where XDP is %s', (mode) 
     ]);
     expect(later.out).toMatchObject({ interface: 'server1', how: 'by XDP, with known MAC addresses' });
     expect(later.after.summary).toContain(`> ${network.server(1).v4}:8080 UDP`);
+    await sender.kill();
+    const flows = async () => (await daemon.api.get('/config/conntrack/all')).body.ctAttr;
+    const before = await flows();
+    expect(before).toHaveLength(2);
+    await trace(40_000);
+    expect(await flows()).toEqual(before);
     expect(later.notes.join()).not.toContain('this kernel');
     expect(await daemon.loxicmdOk('trace', '10.10.10.1', '20.20.20.1', '--tcp=1:2', '--in', 'client')).toContain(
       `\n${program}:\n1. xdp `,

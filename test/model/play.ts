@@ -4,6 +4,7 @@ import { agree, Disagreement } from './disagreement.js';
 import { judge } from './judge.js';
 import { compareList } from './listing.js';
 import { Balancer } from './model/balancer.js';
+import { merged } from './model/rule.js';
 import { type RealBalancer, SETTLE_SECONDS, STOP_SECONDS } from './real/balancer.js';
 import { codeOf } from './real/daemon.js';
 
@@ -174,11 +175,11 @@ class Player {
     else if (this.succeeds(fail, () => real.post(rule, fail))) model.post(rule);
   }
 
-  /** A request that was not answered has not been. */
+  /** A request that was not answered has not been. One that takes the whole rule away may have ended its flows. */
   private async postAndDie(rule: RuleAsked, nth: number): Promise<void> {
     const { model, real } = this;
-    const faults = model.directory.faults(rule);
-    if (faults.length > 0) this.expectRefused(faults, () => real.post(rule));
+    const isPossible = model.directory.faults(rule).length === 0;
+    if (!isPossible || !merged(model.directory.find(rule)?.rule, rule)) this.post(rule, undefined);
     else if (real.postAndDie(rule, nth)) model.post(rule);
     await this.restart(true);
   }

@@ -14,6 +14,7 @@ import {
   startLab,
   until,
 } from '../integration/harness/index.js';
+import { SctpClient, startSctpServer } from '../integration/harness/sctp.js';
 import { checkLinks, type Example, examplesOf, runExample } from './examples.js';
 
 const PAGE = 'docs/load-balancing.md';
@@ -93,6 +94,20 @@ describe(PAGE, () => {
     else if (language === 'haproxy') await startHaproxy(where, text);
     else if (example.more.includes('ipip')) await prepareTunnel(example);
     else await runExample(place(where), example);
+  });
+
+  it('its SCTP service takes associations', async () => {
+    const { network } = lab;
+    for (const number of [1, 2]) {
+      const { netns, v4 } = network.server(number);
+      await startSctpServer(network, netns, 3868, [v4]);
+    }
+    const { netns, v4 } = network.client;
+    for (const host of ['20.20.20.10', '20.20.20.11']) {
+      const client = await SctpClient.start(network, netns, { host, port: 3868 }, [v4]);
+      await client.echo(`to ${host}`);
+      await client.stop();
+    }
   });
 
   it('names only files and headings that exist', () => {

@@ -201,6 +201,8 @@ export class Balancer {
     // Somebody else's by now, perhaps, with the same ports.
     const flow = this.flows.findAnswered(believed);
     if (flow && (!isUsual(flow, say) || (flow !== believed && (flow.proxy || believed.proxy)))) return undefined;
+    // As a client it has been taken for, by direct server return.
+    if (this.flows.find(answersOf(believed))) return undefined;
     if (!flow) return { packet, outcome: this.open(answersOf(believed), 'ack', 0, packet, false) };
     if (isBetweenThem(flow, say)) {
       this.flows.end(flow);

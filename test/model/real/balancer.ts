@@ -93,16 +93,18 @@ export class RealBalancer {
   /** The same, and nothing of it is written from the n-th write on. False: the daemon died before it was through. */
   postAndDie(rule: RuleAsked, nth: number): boolean {
     const { writes } = this.maps;
-    Object.assign(writes, { leftToFailure: nth, isDeath: true });
+    const restore = this.running.keepRules();
+    Object.assign(writes, { leftToFailure: nth, isDeath: true, hasFailed: false });
     try {
       this.running.post(bodyOf(rule));
-      return true;
     } catch (error) {
       if (!codeOf(error).startsWith('DP_')) throw error;
-      return false;
     } finally {
       Object.assign(writes, { leftToFailure: undefined, isDeath: false });
     }
+    // Some failures are no reason to refuse a request, but a daemon that is dead stores nothing.
+    if (writes.hasFailed) restore();
+    return !writes.hasFailed;
   }
 
   delete({ vip, port, portMax = 0, protocol, mark = 0 }: RuleName, drain?: number, fail?: number): void {

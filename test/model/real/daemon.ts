@@ -83,6 +83,16 @@ export class Daemon {
     }
   }
 
+  /** Returns what puts the stored rules back to what they are now. */
+  keepRules(): () => void {
+    const stored = this.stored(this.rules);
+    const kept = new Map(stored);
+    return () => {
+      stored.clear();
+      for (const [key, rule] of kept) stored.set(key, rule);
+    };
+  }
+
   list(): readonly unknown[] {
     return this.rules.status([...this.stored(this.rules).values()]);
   }

@@ -17,10 +17,12 @@ export interface Writes {
   leftToFailure: number | undefined;
   /** After it no other succeeds. */
   isDeath: boolean;
+  /** One has failed. */
+  hasFailed: boolean;
 }
 
 export class KernelMaps {
-  readonly writes: Writes = { count: 0, leftToFailure: undefined, isDeath: false };
+  readonly writes: Writes = { count: 0, leftToFailure: undefined, isDeath: false, hasFailed: false };
   private readonly maps = new Map<string, WatchedMap>();
   private readonly descriptors: ReadonlyMap<string, number>;
 
@@ -158,6 +160,7 @@ class WatchedMap extends KernelMap {
     this.writes.count++;
     if (this.writes.leftToFailure === undefined || --this.writes.leftToFailure > 0) return false;
     this.writes.leftToFailure = this.writes.isDeath ? 1 : undefined;
+    this.writes.hasFailed = true;
     return true;
   }
 }
