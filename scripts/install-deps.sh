@@ -81,6 +81,11 @@ collect_missing() {
 	need_command tshark tshark
 	need_command haproxy haproxy
 	need_command openssl openssl
+	# The tests on another kernel.
+	if [ "$(uname -m)" = x86_64 ]; then
+		need_command qemu-system-x86_64 qemu-system-x86
+		need_command busybox busybox-static
+	fi
 	[ "$level" = test ] && return 0
 	need_command wrk wrk
 	need_package libnginx-mod-stream

@@ -47,6 +47,21 @@ static __always_inline bool ip_is_zero(const struct ip_addr *a)
 	return !(a->w[0] | a->w[1] | a->w[2] | a->w[3]);
 }
 
+/*
+ * `n`, which has been seen to be from `low` to `high`: two constants. For the verifier, before a helper that takes a length:
+ * compilers test a copy, or make one comparison of the two, and older kernels do not see what that says about `n`.
+ */
+static __always_inline __u32 bounded(__u32 n, const __u32 low, const __u32 high)
+{
+	asm volatile("if %[n] <= %[high] goto +1\n\t"
+		     "%[n] = %[high]\n\t"
+		     "if %[n] >= %[low] goto +1\n\t"
+		     "%[n] = %[low]"
+		     : [n] "+w"(n)
+		     : [low] "i"(low), [high] "i"(high));
+	return n;
+}
+
 /* Time in units of 2^20 ns (about 1.05 ms), 32 bits: wraps after 52 days, compare by subtraction only. */
 #define TICK_SHIFT 20
 #define TICKS_PER_SECOND (1000000000ULL >> TICK_SHIFT)

@@ -307,3 +307,48 @@ static __always_inline struct ct_entry *ct_lookup_reverse(struct ct_key *reverse
 	ct_reverse_key(reverse, key, entry);
 	return entry->flags & CT_ONE_WAY ? NULL : ct_lookup(reverse);
 }
+
+/*
+ * Linux before 6.2 takes keys of maps, and values for them, from the stack, a map or the packet. What a function that is
+ * verified by itself has been given a pointer to is none of these: the following copy such keys. Functions of their own,
+ * so that the copies are on nobody else's stack.
+ */
+static __noinline struct ct_entry *ct_find(const struct ct_key *key)
+{
+	struct ct_key own = *key;
+
+	return ct_lookup(&own);
+}
+
+/* `entry` itself has to be on the stack. */
+static __noinline long ct_insert(const struct ct_key *key, const struct ct_entry *entry)
+{
+	struct ct_key own = *key;
+
+	if (entry->flags & CT_EVICTABLE)
+		return bpf_map_update_elem(&ct_new, &own, entry, BPF_ANY);
+	return bpf_map_update_elem(&ct_flow, &own, entry, BPF_ANY);
+}
+
+__noinline int ct_delete(const struct ct_key *key, __u32 evictable)
+{
+	struct ct_key own;
+
+	if (!key)
+		return 0;
+	own = *key;
+	return evictable ? bpf_map_delete_elem(&ct_new, &own) : bpf_map_delete_elem(&ct_flow, &own);
+}
+
+/* Copies an entry of ct_new to ct_flow. Not 0: there is no room, or it was evicted this moment. */
+__noinline int ct_keep(const struct ct_key *key)
+{
+	struct ct_entry *entry;
+	struct ct_key own;
+
+	if (!key)
+		return -1;
+	own = *key;
+	entry = bpf_map_lookup_elem(&ct_new, &own);
+	return entry ? bpf_map_update_elem(&ct_flow, &own, entry, BPF_ANY) : -1;
+}

@@ -114,6 +114,14 @@ struct {
 	__type(value, struct lb_address);
 } lb_address SEC(".maps");
 
+/* Of a copy, as ct_find() does. */
+static __noinline bool lb_has_address(const struct ip_addr *addr)
+{
+	struct ip_addr own = *addr;
+
+	return bpf_map_lookup_elem(&lb_address, &own) != NULL;
+}
+
 /* How large a tunnel's packets may be on their way to an endpoint: what routers said, by the endpoint's address. */
 struct lb_tunnel_mtu {
 	__u32 mtu;

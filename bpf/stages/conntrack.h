@@ -45,10 +45,10 @@ static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entr
 		watch_idle(&p->key, entry, other);
 	if (evictable) {
 		ct_reverse_key(&reverse, &p->key, entry);
-		if (bpf_map_update_elem(&ct_flow, &p->key, entry, BPF_ANY))
+		if (ct_keep(&p->key))
 			goto full;
-		if (other && bpf_map_update_elem(&ct_flow, &reverse, other, BPF_ANY)) {
-			bpf_map_delete_elem(&ct_flow, &p->key);
+		if (other && ct_keep(&reverse)) {
+			ct_delete(&p->key, false);
 			goto full;
 		}
 	} else {
@@ -59,7 +59,7 @@ static __always_inline int ct_confirm(const struct pkt *p, struct ct_entry *entr
 	report(p, EVENT_FLOW_CONFIRMED, entry->service_id, entry->endpoint_id, 0);
 	if (!evictable)
 		return CT_KEPT;
-	bpf_map_delete_elem(&ct_new, &p->key);
+	ct_delete(&p->key, true);
 	if (other)
 		bpf_map_delete_elem(&ct_new, &reverse);
 	return CT_MOVED;
@@ -88,10 +88,9 @@ __noinline int tcp_wscale(struct __sk_buff *skb, __u32 off, __u32 length)
 	__u32 at = 0;
 	int i;
 
-	barrier_var(length);
 	if (length < 4 || length > sizeof(options))
 		return TCP_NO_WSCALE;
-	if (bpf_skb_load_bytes(skb, off, options, length))
+	if (bpf_skb_load_bytes(skb, off, options, bounded(length, 4, sizeof(options))))
 		return TCP_NO_WSCALE;
 	for (i = 0; i < 16; i++) {
 		__u8 kind, size;

@@ -65,7 +65,7 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	struct lb_service_state *service;
 	struct lb_endpoint_flows *flows;
 	struct ct_half_open *count;
-	__u32 now, idle, reset;
+	__u32 now, idle, reset, service_id, endpoint_id;
 	bool dead;
 	__u8 byte = 0;
 
@@ -77,12 +77,15 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	if (!(pass->seen++ % WALK_ELEMENTS_PER_BYTE))
 		bpf_seq_write(ctx->meta->seq, &byte, sizeof(byte));
 	now = pass->now ? pass->now : now_ticks_exact();
-	service = bpf_map_lookup_elem(&lb_svc_state, &entry->service_id);
+	/* Copies, for what an iterator shows is no memory for keys before Linux 6.2. */
+	service_id = entry->service_id;
+	endpoint_id = entry->endpoint_id;
+	service = bpf_map_lookup_elem(&lb_svc_state, &service_id);
 	/* The entry of the first packet answers for both. */
 	dead = !(entry->flags & CT_REPLY) && service_is_dead(service);
 	reset = service && service->reset ? CT_RESET_IDLE : 0;
 	if (unlikely(pass->cut) && !(entry->flags & CT_REPLY)) {
-		struct lb_endpoint *endpoint = bpf_map_lookup_elem(&lb_endpoint, &entry->endpoint_id);
+		struct lb_endpoint *endpoint = bpf_map_lookup_elem(&lb_endpoint, &endpoint_id);
 
 		if (endpoint && endpoint->flags & LB_EP_CUT) {
 			dead = true;
@@ -101,7 +104,7 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 		}
 	}
 	if (unlikely((entry->flags & (CT_PENDING | CT_REPLY)) == CT_PENDING)) {
-		flows = bpf_map_lookup_elem(&lb_ep_flows, &entry->endpoint_id);
+		flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);
 		if (flows && !(entry->flags & CT_PATH))
 			__sync_fetch_and_add(&flows->recount, 1);
 		count = half_open();

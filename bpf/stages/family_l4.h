@@ -35,12 +35,12 @@ __noinline int sum_bytes(struct __sk_buff *skb, __u32 off, __u32 length)
 		off += SUM_CHUNK;
 		length -= SUM_CHUNK;
 	}
-	barrier_var(length);
 	if (!length)
 		return csum_fold(sum);
 	if (length >= SUM_CHUNK)
 		return -1;
 	/* An odd length is filled up with zeros (RFC 1071). */
+	length = bounded(length, 1, SUM_CHUNK - 1);
 	last = (length - 1) & (SUM_CHUNK - 4);
 	*(__u32 *)(scratch->frame + last) = 0;
 	if (bpf_skb_load_bytes(skb, off, scratch->frame, length))
@@ -75,10 +75,9 @@ __noinline int clear_headers(struct __sk_buff *skb, __u32 off, __u32 length)
 	for (i = 0; i < 3; i++) {
 		__u32 size = length < sizeof(nothing) ? length : sizeof(nothing);
 
-		barrier_var(size);
-		if (!size || size > sizeof(nothing))
+		if (!size)
 			break;
-		if (bpf_skb_store_bytes(skb, off, nothing, size, BPF_F_RECOMPUTE_CSUM))
+		if (bpf_skb_store_bytes(skb, off, nothing, bounded(size, 1, sizeof(nothing)), BPF_F_RECOMPUTE_CSUM))
 			return -1;
 		off += size;
 		length -= size;

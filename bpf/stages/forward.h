@@ -250,6 +250,8 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct pkt *p, c
 	__u64 flags = 0;
 	void *l4;
 
+	/* Read once: a second time the verifier does not know that it is the same. */
+	barrier_var(l4_off);
 	if (l4_off > PARSE_PULL + ETH_HLEN || write_addresses(data, end, p, entry, routed))
 		return -1;
 	l4 = data + l4_off;

@@ -31,23 +31,26 @@ static __always_inline struct frag_flow *frag_known(const struct frag_key *key)
 /* Puts a kept frame in the place of the packet, and that before the program. */
 __noinline int frag_send_held(struct __sk_buff *skb, const struct frag_held_key *key)
 {
+	struct frag_held_key own;
 	struct frag_held *held;
 	__u32 length;
 
 	if (!key)
 		return 0;
-	held = bpf_map_lookup_elem(&frag_held, key);
+	own = *key;
+	held = bpf_map_lookup_elem(&frag_held, &own);
 	if (!held)
 		return 0;
 	length = held->length;
 	if (now_ticks() - held->seen <= FRAG_LIFETIME_TICKS && length > ETH_HLEN && length <= FRAG_FRAME_MAX &&
 	    !bpf_skb_change_tail(skb, length, 0) &&
-	    !bpf_skb_store_bytes(skb, 0, held->frame, length, BPF_F_RECOMPUTE_CSUM) &&
+	    !bpf_skb_store_bytes(skb, 0, held->frame, bounded(length, ETH_HLEN + 1, FRAG_FRAME_MAX),
+				 BPF_F_RECOMPUTE_CSUM) &&
 	    !bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS))
 		count(EVENT_FRAGMENT_SENT);
 	else
 		count(DROP_FRAGMENT);
-	bpf_map_delete_elem(&frag_held, key);
+	bpf_map_delete_elem(&frag_held, &own);
 	return 0;
 }
 
@@ -87,11 +90,11 @@ __noinline int frag_hold(struct __sk_buff *skb, const struct pkt *p)
 		known = bpf_map_lookup_elem(&frag_flow, &key.packet);
 	}
 	scratch = bpf_map_lookup_elem(&frag_scratch, &zero);
-	barrier_var(length);
 	if (!known || !scratch || length <= ETH_HLEN || length > FRAG_FRAME_MAX)
 		goto drop;
 	key.index = __sync_fetch_and_add(&known->held, 1);
-	if (key.index >= FRAG_HELD_MAX || bpf_skb_load_bytes(skb, 0, scratch->frame, length))
+	if (key.index >= FRAG_HELD_MAX ||
+	    bpf_skb_load_bytes(skb, 0, scratch->frame, bounded(length, ETH_HLEN + 1, FRAG_FRAME_MAX)))
 		goto drop;
 	scratch->length = length;
 	scratch->seen = now_ticks();
@@ -128,7 +131,7 @@ __noinline int frag_arrive(struct __sk_buff *skb, struct pkt *p, __u32 egress)
 		return VERDICT_CONTINUE;
 	}
 	if ((!known || known->verdict == FRAG_WAITING) && !egress &&
-	    (bpf_map_lookup_elem(&lb_address, &p->key.daddr) || bpf_map_lookup_elem(&lb_address, &p->key.saddr)))
+	    (lb_has_address(&p->key.daddr) || lb_has_address(&p->key.saddr)))
 		return frag_hold(skb, p);
 	report(p, PASS_FRAGMENT, 0, 0, skb->ifindex);
 	return VERDICT_NEXT;

@@ -77,21 +77,25 @@ __noinline int watch_idle(const struct ct_key *key, struct ct_entry *entry, stru
 {
 	struct lb_service_state *service;
 	struct ct_idle fresh = {}, *idle;
+	struct ct_key own;
+	__u32 service_id;
 	long err;
 
 	if (!key || !entry)
 		return 0;
-	service = bpf_map_lookup_elem(&lb_svc_state, &entry->service_id);
+	service_id = entry->service_id;
+	service = bpf_map_lookup_elem(&lb_svc_state, &service_id);
 	if (!service || !service->reset || !service->idle_ticks)
 		return 0;
-	bpf_map_update_elem(&ct_idle, key, &fresh, BPF_NOEXIST);
-	idle = bpf_map_lookup_elem(&ct_idle, key);
+	own = *key;
+	bpf_map_update_elem(&ct_idle, &own, &fresh, BPF_NOEXIST);
+	idle = bpf_map_lookup_elem(&ct_idle, &own);
 	if (!idle)
 		return 0;
 	err = bpf_timer_init(&idle->timer, &ct_idle, CLOCK_MONOTONIC);
 	/* No memory to be had just now: the pass ends the flow, a second later at most. */
 	if (err && err != -EBUSY) {
-		bpf_map_delete_elem(&ct_idle, key);
+		bpf_map_delete_elem(&ct_idle, &own);
 		return 0;
 	}
 	entry->flags |= CT_IDLE_TIMER;

@@ -71,8 +71,8 @@ static __always_inline __u32 slot_endpoint(const struct lb_service *service, __u
 
 static __always_inline __u32 next_slot(const struct lb_service *service)
 {
-	struct lb_service_state *state = bpf_map_lookup_elem(&lb_svc_state, &service->service_id);
-	__u32 count = service->slot_count;
+	__u32 count = service->slot_count, service_id = service->service_id;
+	struct lb_service_state *state = bpf_map_lookup_elem(&lb_svc_state, &service_id);
 
 	if (!state || !count)
 		return 0;
@@ -258,11 +258,9 @@ static __always_inline long insert_unique(const struct ct_key *key, const struct
 
 static __always_inline long insert_forward(const struct ct_key *key, const struct ct_entry *entry)
 {
-	if (entry->flags & CT_EVICTABLE) {
+	if (entry->flags & CT_EVICTABLE)
 		use_new();
-		return bpf_map_update_elem(&ct_new, key, entry, BPF_ANY);
-	}
-	return bpf_map_update_elem(&ct_flow, key, entry, BPF_ANY);
+	return ct_insert(key, entry);
 }
 
 /*
@@ -297,6 +295,8 @@ __noinline int insert_reverse(const struct pkt *p, struct ct_entry *entry)
 		__be16 port;
 		long err;
 
+		/* Its loads stay in the loop: Linux 6.1 refuses a loop that is entered in its middle and falls into its head. */
+		barrier();
 		entry->nsport = key.dport;
 		entry->ndport = key.sport;
 		compile_deltas(&p->key, entry);
@@ -441,7 +441,6 @@ static __noinline int translate(const struct pkt *p, const struct lb_service *se
 	return ip_is_v4(&entry->nsaddr) == v4 ? 0 : -1;
 }
 
-/* The table became full between the two inserts: the sender tries again, and then there is no room for either. */
 __noinline int drop_reverse(const struct ct_key *key, const struct ct_entry *entry)
 {
 	struct ct_key reverse;
@@ -449,14 +448,8 @@ __noinline int drop_reverse(const struct ct_key *key, const struct ct_entry *ent
 	if (!key || !entry)
 		return 0;
 	ct_reverse_key(&reverse, key, entry);
-	if (entry->flags & CT_EVICTABLE) {
-		if (!(entry->flags & CT_ONE_WAY))
-			bpf_map_delete_elem(&ct_new, &reverse);
-		return 0;
-	}
 	if (!(entry->flags & CT_ONE_WAY))
-		bpf_map_delete_elem(&ct_flow, &reverse);
-	ct_release();
+		ct_delete(&reverse, entry->flags & CT_EVICTABLE);
 	return 0;
 }
 
@@ -485,7 +478,10 @@ static __always_inline int insert_flow(struct __sk_buff *skb, const struct pkt *
 	if (insert_reverse(p, entry))
 		return refuse(skb, p, entry->service_id, entry->endpoint_id, DROP_PORT_EXHAUSTED);
 	if (insert_forward(&p->key, entry)) {
+		/* It became full between the two: the sender tries again, and then there is no room for either. */
 		drop_reverse(&p->key, entry);
+		if (!(entry->flags & CT_EVICTABLE))
+			ct_release();
 		return refuse(skb, p, entry->service_id, entry->endpoint_id, DROP_FLOW_INSERT);
 	}
 	count_flow_opened(entry->endpoint_id);
@@ -524,7 +520,7 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	if (!p)
 		return VERDICT_NEXT;
 	/* Refused, as its flow is still there. */
-	if (p->key.proto == IPPROTO_SCTP && ct_lookup(&p->key))
+	if (p->key.proto == IPPROTO_SCTP && ct_find(&p->key))
 		return VERDICT_DROP;
 	service = find_service(skb, p);
 	if (!service && p->key.proto == IPPROTO_SCTP && !p->opens_flow)
@@ -545,7 +541,7 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	 * Answers of DSR do not come by here: a flow in its middle hashes to where it began. A request that has the tuple of
 	 * somebody's answers must not take their place.
 	 */
-	if ((!p->opens_flow && service->mode != LB_MODE_DSR) || (is_icmp(p->key.proto) && ct_lookup(&p->key))) {
+	if ((!p->opens_flow && service->mode != LB_MODE_DSR) || (is_icmp(p->key.proto) && ct_find(&p->key))) {
 		if (p->key.proto == IPPROTO_SCTP)
 			return VERDICT_PATH;
 		step(STEP_NOT_OPENING, p->tcp_flags, 0, 0);

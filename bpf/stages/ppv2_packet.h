@@ -82,7 +82,7 @@ static __always_inline int replace_word(struct __sk_buff *skb, const struct pkt 
 
 	if (l4_off > PARSE_PULL + ETH_HLEN)
 		return -1;
-	tcp = data + l4_off;
+	tcp = data + bounded(l4_off, 0, PARSE_PULL + ETH_HLEN);
 	if ((void *)(tcp + 1) > end)
 		return -1;
 	from = *(__be32 *)((void *)tcp + at);
@@ -135,10 +135,9 @@ static __always_inline long shift_blocks(struct __sk_buff *skb, __u32 l4_off, __
 	__u32 i, off = at >> 8, length = at & 0xff;
 	__u16 delta;
 
-	barrier_var(length);
 	if (!length || length > sizeof(old))
 		return -1;
-	if (bpf_skb_load_bytes(skb, off, old, length))
+	if (bpf_skb_load_bytes(skb, off, old, bounded(length, 1, sizeof(old))))
 		return -1;
 	for (i = 0; i < 2 * SACK_MAX_BLOCKS; i++)
 		if (i < length / 4)
@@ -147,7 +146,8 @@ static __always_inline long shift_blocks(struct __sk_buff *skb, __u32 l4_off, __
 	/* At an odd place the bytes are in the other halves of the sum's words (RFC 1071 2B). */
 	if ((off - l4_off) & 1)
 		delta = delta << 8 | delta >> 8;
-	return bpf_skb_store_bytes(skb, off, new, length, 0) || bpf_l4_csum_replace(skb, l4_off + 16, 0, delta, 0);
+	return bpf_skb_store_bytes(skb, off, new, bounded(length, 1, sizeof(new)), 0) ||
+	       bpf_l4_csum_replace(skb, l4_off + 16, 0, delta, 0);
 }
 
 /* Selective acknowledgments of the endpoint as the client counts. */
@@ -213,8 +213,8 @@ __noinline int ppv2_attach(struct __sk_buff *skb, const struct pkt *p)
 	ppv2_fill(&header, &p->key.saddr, &p->key.daddr, p->key.sport, p->key.dport);
 	/* Ethernet pads short frames: that goes first. */
 	if (bpf_skb_change_tail(skb, end, 0) || bpf_skb_change_tail(skb, end + size, 0) ||
-	    bpf_skb_store_bytes(skb, end, &header, size, 0) || write_length(skb, p, p->l3_len + size) ||
-	    set_push(skb, p))
+	    bpf_skb_store_bytes(skb, end, &header, bounded(size, PPV2_LENGTH_V4, PPV2_LENGTH_V6), 0) ||
+	    write_length(skb, p, p->l3_len + size) || set_push(skb, p))
 		return -1;
 	length = bpf_htons(size);
 	return bpf_l4_csum_replace(skb, p->l4_off + 16, 0, csum_delta(NULL, 0, &header, sizeof(header)), 0) ||
@@ -328,14 +328,14 @@ __noinline int ppv2_strip_syn(struct __sk_buff *skb, const struct pkt *p)
 	if (!p)
 		return -1;
 	length = p->l4_hlen;
-	barrier_var(length);
 	if (length < sizeof(struct tcphdr) || length > sizeof(words))
 		return -1;
 	if (!segment_is_sound(skb, p))
 		return -1;
 	/* Longer by one, and the kernel forgets a sum over the whole packet. */
 	if (bpf_skb_change_tail(skb, skb->len + 1, 0) || bpf_skb_change_tail(skb, p->l4_off + length, 0) ||
-	    write_length(skb, p, p->l4_off - ETH_HLEN + length) || bpf_skb_load_bytes(skb, p->l4_off, words, length))
+	    write_length(skb, p, p->l4_off - ETH_HLEN + length) ||
+	    bpf_skb_load_bytes(skb, p->l4_off, words, bounded(length, sizeof(struct tcphdr), sizeof(words))))
 		return -1;
 	words[4] &= bpf_htonl(0xffff);
 	return write_checksum(skb, p, length, bpf_csum_diff(NULL, 0, words, sizeof(words), 0));

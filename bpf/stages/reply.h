@@ -121,8 +121,10 @@ __noinline int reply_icmp4(struct __sk_buff *skb, const struct pkt *p, __u32 rea
 		return VERDICT_DROP;
 	l4_size = p->key.proto == IPPROTO_TCP ? QUOTE_L4_TCP : QUOTE_L4;
 	quote_size = quote_length(p, l4_size, QUOTE4_MAX);
-	if (quote_size < sizeof(struct iphdr) || quote_size > QUOTE4_MAX ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
+	if (quote_size < sizeof(struct iphdr) || quote_size > QUOTE4_MAX)
+		return VERDICT_DROP;
+	quote_size = bounded(quote_size, sizeof(struct iphdr), QUOTE4_MAX);
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
 		return VERDICT_DROP;
 	/* Checksums are left to devices by senders on this host, and those set no IP options. */
 	if (likely(p->l4_off == ETH_HLEN + sizeof(struct iphdr)))
@@ -156,8 +158,10 @@ __noinline int reply_icmp6(struct __sk_buff *skb, const struct pkt *p, __u32 rea
 		return VERDICT_DROP;
 	l4_size = p->key.proto == IPPROTO_TCP ? QUOTE_L4_TCP : QUOTE_L4;
 	quote_size = quote_length(p, l4_size, QUOTE6_MAX);
-	if (quote_size < sizeof(struct ipv6hdr) || quote_size > QUOTE6_MAX ||
-	    bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
+	if (quote_size < sizeof(struct ipv6hdr) || quote_size > QUOTE6_MAX)
+		return VERDICT_DROP;
+	quote_size = bounded(quote_size, sizeof(struct ipv6hdr), QUOTE6_MAX);
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, reply.quote, quote_size))
 		return VERDICT_DROP;
 	if (likely(p->l4_off == ETH_HLEN + sizeof(struct ipv6hdr)))
 		sum = unfinished_quote(skb, p->key.proto, reply.quote + sizeof(struct ipv6hdr), l4_size);

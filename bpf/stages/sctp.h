@@ -60,7 +60,7 @@ __noinline int sctp_enter(const struct ct_key *first, __u32 state)
 
 	if (!first)
 		return 0;
-	entry = ct_lookup(first);
+	entry = ct_find(first);
 	if (!entry)
 		return 0;
 	other = ct_lookup_reverse(&reverse, first, entry);
@@ -85,7 +85,7 @@ __noinline int sctp_agree(const struct ct_key *first, __u32 endpoint_tag, __u32 
 
 	if (!first)
 		return 0;
-	entry = ct_lookup(first);
+	entry = ct_find(first);
 	if (!entry)
 		return 0;
 	other = ct_lookup_reverse(&reverse, first, entry);
@@ -146,7 +146,7 @@ __noinline int sctp_follow(const struct pkt *p, struct ct_entry *entry, struct c
 	if (!assoc)
 		return SCTP_GONE;
 	*first = assoc->first;
-	began = ct_lookup(first);
+	began = ct_find(first);
 	if (!began || began->endpoint_id != entry->endpoint_id)
 		return SCTP_GONE;
 	/*

@@ -13,10 +13,10 @@ __noinline int sctp_remember(const struct ct_key *first, __u32 endpoint_tag, __u
 
 	if (!first)
 		return 0;
-	entry = ct_lookup(first);
+	assoc.first = *first;
+	entry = ct_lookup(&assoc.first);
 	if (!entry)
 		return 0;
-	assoc.first = *first;
 	key.sport = first->sport;
 	key.dport = first->dport;
 	/* Whoever has these tag and ports already keeps them. */
@@ -39,10 +39,10 @@ __noinline int sctp_remember_opening(const struct ct_key *first, __u32 tag, __u3
 
 	if (!first)
 		return 0;
-	entry = ct_lookup(first);
+	assoc.first = *first;
+	entry = ct_lookup(&assoc.first);
 	if (!entry)
 		return 0;
-	assoc.first = *first;
 	key.sport = reply ? entry->ndport : first->sport;
 	key.dport = reply ? entry->nsport : first->dport;
 	bpf_map_update_elem(&ct_sctp_opening, &key, &assoc, BPF_ANY);

@@ -80,13 +80,14 @@ static __always_inline bool sctp_hides_addresses(const struct pkt *p, const stru
 	return entry->flags & CT_REPLY || entry->nat != CT_NAT_DNAT;
 }
 
-/* All of the packet but IP and Ethernet addresses. Returns 0, or why it is dropped. */
-__noinline int sctp_translate(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
+/*
+ * All of the packet but IP and Ethernet addresses. Returns 0, or why it is dropped. Inline, for what is called below it is
+ * as deep as the stack allows.
+ */
+static __always_inline int sctp_translate(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {
 	int has_crc, more;
 
-	if (!p || !entry)
-		return DROP_SCTP;
 	if (p->fragment == FRAGMENT_LATER)
 		return 0;
 	has_crc = sctp_write_ports(skb, p, entry);

@@ -82,8 +82,8 @@ static __always_inline void sctp_path_to_client(const struct pkt *p, struct ct_s
 		path->nsaddr = p->key.daddr;
 }
 
-/* Both directions. Where the way back is taken already, by another path to the same address, answers go that way. */
-__noinline int sctp_insert_path(const struct pkt *p, struct ct_entry *path, __u32 peer_tag)
+/* The way back. Where it is taken already, by another path to the same address, answers go that way. */
+__noinline int sctp_insert_reverse(const struct pkt *p, struct ct_entry *path, __u32 peer_tag)
 {
 	struct ct_entry reverse = {};
 	struct ct_key key;
@@ -113,11 +113,7 @@ __noinline int sctp_insert_path(const struct pkt *p, struct ct_entry *path, __u3
 		return -1;
 	if (err)
 		path->flags |= CT_ONE_WAY;
-	if (!bpf_map_update_elem(&ct_flow, &p->key, path, BPF_ANY))
-		return 0;
-	if (!err)
-		bpf_map_delete_elem(&ct_flow, &key);
-	return -1;
+	return 0;
 }
 
 /*
@@ -211,8 +207,12 @@ __noinline int sctp_open_path(struct __sk_buff *skb, const struct pkt *p, __u32 
 	path.flags |= CT_PATH | (first->flags & CT_FROM_LOCAL);
 	if (ip_is_v4(&path.nsaddr) != ip_is_v4(&path.ndaddr))
 		return refuse(skb, p, path.service_id, path.endpoint_id, DROP_SCTP);
-	if (sctp_insert_path(p, &path, assoc->peer_tag))
+	if (sctp_insert_reverse(p, &path, assoc->peer_tag))
 		return refuse(skb, p, path.service_id, path.endpoint_id, DROP_FLOW_INSERT);
+	if (ct_insert(&p->key, &path)) {
+		drop_reverse(&p->key, &path);
+		return refuse(skb, p, path.service_id, path.endpoint_id, DROP_FLOW_INSERT);
+	}
 	report(p, EVENT_SCTP_PATH, path.service_id, path.endpoint_id, skb->ifindex);
 	step_with(STEP_FLOW_OPENED, path.nat, path.special, bpf_ntohs(path.nsport), &path.nsaddr);
 	return VERDICT_CONTINUE;

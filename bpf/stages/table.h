@@ -51,6 +51,16 @@ static __always_inline void ct_release(void)
 		__sync_fetch_and_add(&count->flows, -1);
 }
 
+__noinline int ct_forget_idle(const struct ct_key *key)
+{
+	struct ct_key own;
+
+	if (!key)
+		return 0;
+	own = *key;
+	return bpf_map_delete_elem(&ct_idle, &own);
+}
+
 /* Takes both directions out. */
 static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry *entry)
 {
@@ -65,17 +75,11 @@ static __always_inline void ct_remove(const struct ct_key *key, struct ct_entry 
 	}
 	/* The key of the client's direction. Of a flow that is gone nobody need be told. */
 	if (unlikely(flags & CT_IDLE_TIMER))
-		bpf_map_delete_elem(&ct_idle, flags & CT_REPLY ? &reverse : key);
-	if (flags & CT_EVICTABLE) {
-		/* Without a way back the reverse tuple may belong to somebody else. */
-		if (!(flags & CT_ONE_WAY))
-			bpf_map_delete_elem(&ct_new, &reverse);
-		bpf_map_delete_elem(&ct_new, key);
-		return;
-	}
-	if (flags & CT_PENDING)
+		ct_forget_idle(flags & CT_REPLY ? &reverse : key);
+	if ((flags & (CT_EVICTABLE | CT_PENDING)) == CT_PENDING)
 		ct_release();
+	/* Without a way back the reverse tuple may belong to somebody else. */
 	if (!(flags & CT_ONE_WAY))
-		bpf_map_delete_elem(&ct_flow, &reverse);
-	bpf_map_delete_elem(&ct_flow, key);
+		ct_delete(&reverse, flags & CT_EVICTABLE);
+	ct_delete(key, flags & CT_EVICTABLE);
 }

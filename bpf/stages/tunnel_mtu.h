@@ -27,6 +27,7 @@ __noinline int learn_tunnel_mtu(struct __sk_buff *skb, const struct pkt *p, cons
 	struct lb_tunnel_mtu *known;
 	struct dp_control *control;
 	__u32 least, zero = 0;
+	struct ip_addr to;
 	__u8 icmp[8];
 	bool smaller;
 
@@ -34,15 +35,16 @@ __noinline int learn_tunnel_mtu(struct __sk_buff *skb, const struct pkt *p, cons
 		return 0;
 	if (p->v4 ? icmp[0] != ICMP_UNREACHABLE || icmp[1] != 4 : icmp[0] != ICMP6_TOO_BIG)
 		return 0;
-	if (!bpf_map_lookup_elem(&lb_address, endpoint))
+	to = *endpoint;
+	if (!bpf_map_lookup_elem(&lb_address, &to))
 		return 0;
 	least = p->v4 ? TUNNEL_MTU_MIN_V4 : TUNNEL_MTU_MIN_V6;
 	learned.mtu = (__u32)icmp[6] << 8 | icmp[7];
 	if (learned.mtu < least)
 		learned.mtu = least;
-	known = bpf_map_lookup_elem(&lb_tunnel_mtu, endpoint);
+	known = bpf_map_lookup_elem(&lb_tunnel_mtu, &to);
 	smaller = !known || learned.mtu < known->mtu;
-	bpf_map_update_elem(&lb_tunnel_mtu, endpoint, &learned, BPF_ANY);
+	bpf_map_update_elem(&lb_tunnel_mtu, &to, &learned, BPF_ANY);
 	/* Open flows look their way out up with the next packet, as after a change of routes. */
 	control = bpf_map_lookup_elem(&dp_control, &zero);
 	if (control && smaller)
@@ -53,7 +55,8 @@ __noinline int learn_tunnel_mtu(struct __sk_buff *skb, const struct pkt *p, cons
 /* The MTU towards an endpoint, when a router has said that it is less. */
 static __always_inline __u32 tunnel_mtu(const struct ip_addr *endpoint, __u32 mtu)
 {
-	struct lb_tunnel_mtu *learned = bpf_map_lookup_elem(&lb_tunnel_mtu, endpoint);
+	struct ip_addr to = *endpoint;
+	struct lb_tunnel_mtu *learned = bpf_map_lookup_elem(&lb_tunnel_mtu, &to);
 
 	return learned && learned->mtu < mtu && now_ticks() - learned->seen <= TUNNEL_MTU_TICKS ? learned->mtu : mtu;
 }

@@ -60,6 +60,7 @@ static __always_inline int xdp_translate(struct xdp_md *ctx, const struct pkt *p
 	__sum16 *check;
 	void *l4;
 
+	barrier_var(l4_off);
 	if (l4_off > PARSE_PULL + ETH_HLEN)
 		return -1;
 	l4 = data + l4_off;
