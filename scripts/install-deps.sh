@@ -165,6 +165,8 @@ link_bpftool() {
 }
 
 install_modules() {
+	# Somebody else's: npm ci would empty the folder behind the link.
+	[ ! -L node_modules ] || return 0
 	if [ -e node_modules/.package-lock.json ] && [ ! package-lock.json -nt node_modules/.package-lock.json ]; then return 0; fi
 	say 'npm ci'
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
