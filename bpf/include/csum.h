@@ -41,10 +41,13 @@ static __always_inline __u16 csum_fold_words(__u64 sum)
 	return csum_fold((sum & 0xffff) + (sum >> 16));
 }
 
+/* Words of something that is written by its fields. */
+typedef __u32 __attribute__((may_alias)) csum_word;
+
 /* The sum of an IPv4 header without options: 0xffff when its checksum is right. */
 static __always_inline __u16 csum_sum_header(const struct iphdr *ip)
 {
-	const __u32 *words = (const __u32 *)ip;
+	const csum_word *words = (const csum_word *)ip;
 
 	return csum_fold_words((__u64)words[0] + words[1] + words[2] + words[3] + words[4]);
 }

@@ -47,29 +47,38 @@ static __always_inline void fill_outer_v6(struct ipv6hdr *ip, const struct pkt *
 	*ip = header;
 }
 
-/* Takes a hop off the packet that goes inside (RFC 2003 3.1). Returns its traffic class, or a negative number. */
-static __always_inline int take_hop(struct __sk_buff *skb, const struct pkt *p)
+static __always_inline __u8 traffic_class(struct __sk_buff *skb, bool v4)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
-	__u8 *inner = data + ETH_HLEN, class;
+	__u8 *ip = data + ETH_HLEN;
+
+	if ((void *)ip + sizeof(struct iphdr) > end)
+		return 0;
+	return v4 ? ip[1] : ip[0] << 4 | ip[1] >> 4;
+}
+
+/* Takes a hop off the packet that goes inside (RFC 2003 3.1). */
+static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip6 = data + ETH_HLEN;
+	struct iphdr *ip = data + ETH_HLEN;
 
 	if (p->v4) {
-		struct iphdr *ip = data + ETH_HLEN;
-
 		if ((void *)(ip + 1) > end)
 			return -1;
 		ip->ttl--;
 		ip->check = csum_apply(ip->check, 0xfffe);
-		return ip->tos;
+		return 0;
 	}
-	if (data + ETH_HLEN + sizeof(struct ipv6hdr) > end)
+	if ((void *)(ip6 + 1) > end)
 		return -1;
-	inner[7]--;
-	class = inner[0] << 4 | inner[1] >> 4;
+	ip6->hop_limit--;
 	if (has_packet_sum(skb))
 		bpf_csum_update(skb, HOP_LESS_V6);
-	return class;
+	return 0;
 }
 
 /* Makes room for an outer header behind the Ethernet header, and writes both. Super-packets keep their segment size. */
@@ -98,15 +107,14 @@ static __always_inline int dsr_tunnel(struct __sk_buff *skb, const struct pkt *p
 				      __u8 way, bool egress)
 {
 	bool outer_v4 = ip_is_v4(&entry->ndaddr);
-	int class;
+	__u8 class = traffic_class(skb, p->v4);
 
 	/* The endpoint is this machine: what is in the packet already is for it. */
 	if (way == CT_WAY_LOCAL)
 		return VERDICT_NEXT;
 	if (ip_is_zero(&entry->nsaddr) || ip_is_v4(&entry->nsaddr) != outer_v4 || p->ttl <= 1)
 		return drop_packet(skb, p, entry, DROP_TUNNEL);
-	class = take_hop(skb, p);
-	if (class < 0 || push(skb, p, entry, outer_v4, class))
+	if (take_hop(skb, p) || push(skb, p, entry, outer_v4, class))
 		return drop_packet(skb, p, entry, DROP_TUNNEL);
 	count(EVENT_TUNNELLED);
 	return leave(entry, way, egress);

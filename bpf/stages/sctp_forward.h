@@ -23,14 +23,14 @@ static __always_inline int sctp_write_ports(struct __sk_buff *skb, const struct 
 		return -1;
 	check = header->check;
 	has_crc = sctp_has_crc(skb, check);
-	before = *(__u32 *)header;
+	before = *(csum_word *)header;
 	after = (__u32)entry->ndport << 16 | entry->nsport;
 	if (before == after)
 		return has_crc;
 	/* The rest of the packet, and with it how long it is, is in other fragments. */
 	if (has_crc && p->fragment)
 		return -1;
-	*(__u32 *)header = after;
+	*(csum_word *)header = after;
 	if (has_crc)
 		header->check = check ^ crc32c_advance(before ^ after, sctp_length(p));
 	if (has_packet_sum(skb))
