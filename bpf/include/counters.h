@@ -23,7 +23,7 @@ enum dp_counter {
 	DROP_FAMILY_FRAGMENT = 13, /* fragment of a flow between families */
 	DROP_FAMILY_GSO = 14,	   /* UDP super-packet of a flow between families */
 	DROP_FRAGMENT = 15,	   /* fragment that could not be held, or was held for too long */
-	DROP_PPV2 = 16,		   /* the header could not be put in: refused rather than corrupted */
+	DROP_PPV2 = 16,		   /* no room for the header; an endpoint's refusal of data that came before it */
 	DROP_SCTP = 17,		   /* SCTP packet that breaks RFC 9260, or whose chunks could not be rewritten */
 	DROP_SCTP_TAG = 18,	   /* verification tag of nobody */
 

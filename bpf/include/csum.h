@@ -34,6 +34,30 @@ static __always_inline __sum16 csum_apply(__sum16 check, __u32 delta)
 	return ~csum_fold((__u16)~check + delta);
 }
 
+/* The same of a sum of few 32 bit words. */
+static __always_inline __u16 csum_fold_words(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	return csum_fold((sum & 0xffff) + (sum >> 16));
+}
+
+/* Words of something that is written by its fields. */
+typedef __u32 __attribute__((may_alias)) csum_word;
+
+/* The sum of an IPv4 header without options: 0xffff when its checksum is right. */
+static __always_inline __u16 csum_sum_header(const struct iphdr *ip)
+{
+	const csum_word *words = (const csum_word *)ip;
+
+	return csum_fold_words((__u64)words[0] + words[1] + words[2] + words[3] + words[4]);
+}
+
+/* The checksum of an IPv4 header without options, in which it is zero. */
+static __always_inline __sum16 csum_header(const struct iphdr *ip)
+{
+	return ~csum_sum_header(ip);
+}
+
 /* Of the kernel's struct sk_buff, found by BTF at load. */
 struct sk_buff___csum {
 	__u8 ip_summed : 2;
@@ -50,6 +74,12 @@ static __always_inline __u32 checksum_state(struct __sk_buff *skb)
 	struct sk_buff___csum *packet = bpf_cast_to_kern_ctx(skb);
 
 	return BPF_CORE_READ_BITFIELD(packet, ip_summed);
+}
+
+/* What is changed in the packet without the help of the kernel has to be changed in its sum over all of it, too. */
+static __always_inline bool has_packet_sum(struct __sk_buff *skb)
+{
+	return !cfg_kern_ctx || checksum_state(skb) == CHECKSUM_COMPLETE;
 }
 
 /*

@@ -7,6 +7,7 @@
 /* Types of chunks; SCTP_INIT is in parse.h. */
 #define SCTP_DATA 0
 #define SCTP_INIT_ACK 2
+#define SCTP_SACK 3
 #define SCTP_HEARTBEAT 4
 #define SCTP_ABORT 6
 #define SCTP_SHUTDOWN 7
@@ -108,4 +109,37 @@ __noinline int sctp_initiate_tag(struct __sk_buff *skb, const struct pkt *p)
 	    bpf_skb_load_bytes(skb, p->l4_off + sizeof(struct sctp_header), &init, sizeof(init)))
 		return 0;
 	return bpf_ntohs(init.chunk.length) < sizeof(init) ? 0 : bpf_ntohl(init.tag);
+}
+
+/* A packet that begins with a SACK has nothing else but data: what most answers are. */
+__noinline int sctp_only_acknowledges(struct __sk_buff *skb, const struct pkt *p)
+{
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct sctp_chunk *chunk;
+	__u32 off, length, left;
+
+	if (!p)
+		return 0;
+	off = p->l4_off + sizeof(struct sctp_header);
+	left = ETH_HLEN + p->l3_len - off;
+	if (off > PARSE_PULL + ETH_HLEN)
+		return 0;
+	chunk = data + off;
+	if ((void *)(chunk + 1) > end)
+		return 0;
+	length = bpf_ntohs(chunk->length);
+	if (length < sizeof(*chunk) || length > left)
+		return 0;
+	length = sctp_padded(length);
+	if (length + sizeof(*chunk) > left)
+		return 1;
+	if (length > PARSE_PULL)
+		return 0;
+	chunk = (void *)chunk + length;
+	if ((void *)(chunk + 1) > end)
+		return 0;
+	left -= length;
+	length = bpf_ntohs(chunk->length);
+	return chunk->type == SCTP_DATA && length >= sizeof(*chunk) && length <= left;
 }

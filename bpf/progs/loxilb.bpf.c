@@ -37,7 +37,7 @@ static __always_inline struct ct_entry *find_flow(struct __sk_buff *skb, struct 
 
 		step_with(STEP_FLOW_FOUND, before, entry->flags, entry->service_id, &entry->ndaddr);
 		if (unlikely(entry->special & CT_SPECIAL_PPV2)) {
-			*verdict = ppv2_normalize(p, entry);
+			*verdict = ppv2_normalize(skb, p, entry);
 			if (*verdict != VERDICT_CONTINUE)
 				return NULL;
 		}

@@ -8,31 +8,11 @@
 
 #define TUNNEL_TTL 64
 
-static __always_inline __u8 traffic_class(struct __sk_buff *skb, bool v4)
-{
-	__u8 bytes[2];
-
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, bytes, sizeof(bytes)))
-		return 0;
-	return v4 ? bytes[1] : bytes[0] << 4 | bytes[1] >> 4;
-}
-
 static __always_inline void fill_ethernet(struct ethhdr *eth, const struct ct_entry *entry, __be16 proto)
 {
 	__builtin_memcpy(eth->h_dest, entry->dmac, ETH_ALEN);
 	__builtin_memcpy(eth->h_source, entry->smac, ETH_ALEN);
 	eth->h_proto = proto;
-}
-
-/* Makes room for an outer header behind the Ethernet header, and writes both. Super-packets keep their segment size. */
-static __always_inline long push(struct __sk_buff *skb, const struct ct_entry *entry, __be16 proto, const void *header,
-				 __u32 size, __u64 family)
-{
-	struct ethhdr eth;
-
-	fill_ethernet(&eth, entry, proto);
-	return bpf_skb_adjust_room(skb, size, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | family) ||
-	       bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) || bpf_skb_store_bytes(skb, ETH_HLEN, header, size, 0);
 }
 
 static __always_inline void fill_outer_v4(struct iphdr *ip, const struct pkt *p, const struct ct_entry *entry,
@@ -49,7 +29,7 @@ static __always_inline void fill_outer_v4(struct iphdr *ip, const struct pkt *p,
 	header.protocol = p->v4 ? IPPROTO_IPIP : IPPROTO_IPV6;
 	header.saddr = entry->nsaddr.w[3];
 	header.daddr = entry->ndaddr.w[3];
-	header.check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)&header, sizeof(header), 0));
+	header.check = csum_header(&header);
 	*ip = header;
 }
 
@@ -67,44 +47,74 @@ static __always_inline void fill_outer_v6(struct ipv6hdr *ip, const struct pkt *
 	*ip = header;
 }
 
-static __always_inline long push_v4(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
+static __always_inline __u8 traffic_class(struct __sk_buff *skb, bool v4)
 {
-	struct iphdr ip;
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u8 *ip = data + ETH_HLEN;
 
-	fill_outer_v4(&ip, p, entry, traffic_class(skb, p->v4));
-	return push(skb, entry, bpf_htons(ETH_P_IP), &ip, sizeof(ip), BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
-}
-
-static __always_inline long push_v6(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
-{
-	struct ipv6hdr ip;
-
-	fill_outer_v6(&ip, p, entry, traffic_class(skb, p->v4));
-	return push(skb, entry, bpf_htons(ETH_P_IPV6), &ip, sizeof(ip), BPF_F_ADJ_ROOM_ENCAP_L3_IPV6);
+	if ((void *)ip + sizeof(struct iphdr) > end)
+		return 0;
+	return v4 ? ip[1] : ip[0] << 4 | ip[1] >> 4;
 }
 
 /* Takes a hop off the packet that goes inside (RFC 2003 3.1). */
 static __always_inline long take_hop(struct __sk_buff *skb, const struct pkt *p)
 {
-	__u8 ttl = p->ttl - 1;
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	struct ipv6hdr *ip6 = data + ETH_HLEN;
+	struct iphdr *ip = data + ETH_HLEN;
 
-	if (!p->v4)
-		return bpf_skb_store_bytes(skb, ETH_HLEN + 7, &ttl, sizeof(ttl), BPF_F_RECOMPUTE_CSUM);
-	return bpf_l3_csum_replace(skb, ETH_HLEN + 10, p->ttl, ttl, 2) ||
-	       bpf_skb_store_bytes(skb, ETH_HLEN + 8, &ttl, sizeof(ttl), 0);
+	if (p->v4) {
+		if ((void *)(ip + 1) > end)
+			return -1;
+		ip->ttl--;
+		ip->check = csum_apply(ip->check, 0xfffe);
+		return 0;
+	}
+	if ((void *)(ip6 + 1) > end)
+		return -1;
+	ip6->hop_limit--;
+	if (has_packet_sum(skb))
+		bpf_csum_update(skb, HOP_LESS_V6);
+	return 0;
+}
+
+/* Makes room for an outer header behind the Ethernet header, and writes both. Super-packets keep their segment size. */
+static __always_inline long push(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
+				 bool outer_v4, __u8 class)
+{
+	__u32 size = outer_v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	__u64 flags = outer_v4 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
+	void *data, *end;
+
+	if (bpf_skb_adjust_room(skb, size, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | flags))
+		return -1;
+	data = (void *)(long)skb->data;
+	end = (void *)(long)skb->data_end;
+	if (data + ETH_HLEN + sizeof(struct ipv6hdr) > end)
+		return -1;
+	fill_ethernet(data, entry, bpf_htons(outer_v4 ? ETH_P_IP : ETH_P_IPV6));
+	if (outer_v4)
+		fill_outer_v4(data + ETH_HLEN, p, entry, class);
+	else
+		fill_outer_v6(data + ETH_HLEN, p, entry, class);
+	return 0;
 }
 
 static __always_inline int dsr_tunnel(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry,
 				      __u8 way, bool egress)
 {
 	bool outer_v4 = ip_is_v4(&entry->ndaddr);
+	__u8 class = traffic_class(skb, p->v4);
 
 	/* The endpoint is this machine: what is in the packet already is for it. */
 	if (way == CT_WAY_LOCAL)
 		return VERDICT_NEXT;
-	if (ip_is_zero(&entry->nsaddr) || ip_is_v4(&entry->nsaddr) != outer_v4 || p->ttl <= 1 || take_hop(skb, p))
+	if (ip_is_zero(&entry->nsaddr) || ip_is_v4(&entry->nsaddr) != outer_v4 || p->ttl <= 1)
 		return drop_packet(skb, p, entry, DROP_TUNNEL);
-	if (outer_v4 ? push_v4(skb, p, entry) : push_v6(skb, p, entry))
+	if (take_hop(skb, p) || push(skb, p, entry, outer_v4, class))
 		return drop_packet(skb, p, entry, DROP_TUNNEL);
 	count(EVENT_TUNNELLED);
 	return leave(entry, way, egress);

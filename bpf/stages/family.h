@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 #pragma once
-#include "family_l4.h"
+#include "family_quick.h"
 
 /*
  * Clients and endpoints of different families: each packet becomes one of the other family, by RFC 7915. Addresses and
  * ports are those of the flow; headers that have no equal are left out.
  */
-
-/*
- * An IPv4 packet of at most this length may be fragmented on its way, a longer one may not (RFC 7915 5.1): path MTU
- * discovery of an IPv6 host ends at 1280.
- */
-#define FAMILY_FRAGMENTABLE 1260
 
 /* Headers are exchanged, super-packets keep their segment size, and a checksum that was verified stays so. */
 #define FAMILY_ROOM (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET)
@@ -40,7 +34,7 @@ static __always_inline long family_resize(struct __sk_buff *skb, bool to_v4, boo
 static __always_inline void finish_v4(struct iphdr *ip)
 {
 	ip->check = 0;
-	ip->check = ~csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, sizeof(*ip), 0));
+	ip->check = csum_header(ip);
 }
 
 /* RFC 7915 5.1.1, also for a packet in one fragment. Its header is the last before the payload. */
@@ -202,9 +196,13 @@ __noinline int family_forward(struct __sk_buff *skb, const struct pkt *p, struct
 		if (failed)
 			return drop_packet(skb, p, entry, failed);
 	}
-	failed = p->v4 ? family_to_v6(skb, p, entry, hops) : family_to_v4(skb, p, entry, hops);
 	way = family_way(skb, way, egress, !p->v4);
-	if (failed || family_ethernet(skb, entry, way, !p->v4))
+	failed = p->v4 ? family_quick_to_v6(skb, p, entry, hops, way_writes_macs(way))
+		       : family_quick_to_v4(skb, p, entry, hops, way_writes_macs(way));
+	if (unlikely(failed == FAMILY_QUICK_NOT))
+		failed = (p->v4 ? family_to_v6(skb, p, entry, hops) : family_to_v4(skb, p, entry, hops)) ||
+			 family_ethernet(skb, entry, way, !p->v4);
+	if (failed)
 		return drop_packet(skb, p, entry,
 				   p->fragment					  ? DROP_FAMILY_FRAGMENT
 				   : skb->gso_size && p->key.proto != IPPROTO_TCP ? DROP_FAMILY_GSO

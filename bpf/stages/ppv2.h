@@ -55,7 +55,7 @@ static __always_inline bool refuses_data(const struct pkt *p, struct ct_entry *e
  * Makes an answer's acknowledgment number count as the client does, and sees whether the endpoint has the header.
  * VERDICT_CONTINUE, or what to do with the packet.
  */
-__noinline int ppv2_normalize(struct pkt *p, struct ct_entry *entry)
+__noinline int ppv2_normalize(struct __sk_buff *skb, struct pkt *p, struct ct_entry *entry)
 {
 	__u32 ahead;
 
@@ -63,7 +63,7 @@ __noinline int ppv2_normalize(struct pkt *p, struct ct_entry *entry)
 		return VERDICT_CONTINUE;
 	if (p->tcp_flags & TCP_RST && refuses_data(p, entry)) {
 		count(EVENT_RST_IGNORED);
-		return VERDICT_DROP;
+		return drop_packet(skb, p, entry, DROP_PPV2);
 	}
 	if (!(p->tcp_flags & TCP_ACK))
 		return VERDICT_CONTINUE;

@@ -334,8 +334,8 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 
 static __always_inline int ct_sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry)
 {
-	if (likely(entry->state == CT_SCTP_EST && p->icmp_type == SCTP_DATA && p->tcp_seq == entry->tcp_ack &&
-		   !(entry->flags & SCTP_OF_MANY)))
+	if (likely(entry->state == CT_SCTP_EST && p->tcp_seq == entry->tcp_ack && !(entry->flags & SCTP_OF_MANY) &&
+		   (p->icmp_type == SCTP_DATA || (p->icmp_type == SCTP_SACK && sctp_only_acknowledges(skb, p)))))
 		return CT_KEPT;
 	return sctp_advance(skb, p, entry);
 }

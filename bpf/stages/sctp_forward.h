@@ -8,29 +8,33 @@
  */
 
 /* Writes the ports. Negative: not possible; 1: the packet has a checksum. */
-__noinline int sctp_write_ports(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
+static __always_inline int sctp_write_ports(struct __sk_buff *skb, const struct pkt *p, const struct ct_entry *entry)
 {
-	struct sctp_header header;
-	__u32 before, after;
+	void *data = (void *)(long)skb->data;
+	void *end = (void *)(long)skb->data_end;
+	__u32 before, after, check, l4_off = p->l4_off;
+	struct sctp_header *header;
 	bool has_crc;
 
-	if (!p || !entry || bpf_skb_load_bytes(skb, p->l4_off, &header, sizeof(header)))
+	if (l4_off > PARSE_PULL + ETH_HLEN)
 		return -1;
-	has_crc = sctp_has_crc(skb, header.check);
-	before = *(__u32 *)&header;
-	header.source = entry->nsport;
-	header.dest = entry->ndport;
-	after = *(__u32 *)&header;
+	header = data + l4_off;
+	if ((void *)(header + 1) > end)
+		return -1;
+	check = header->check;
+	has_crc = sctp_has_crc(skb, check);
+	before = *(csum_word *)header;
+	after = (__u32)entry->ndport << 16 | entry->nsport;
 	if (before == after)
 		return has_crc;
-	if (has_crc) {
-		/* The rest of the packet, and with it how long it is, is in other fragments. */
-		if (p->fragment)
-			return -1;
-		header.check ^= crc32c_advance(before ^ after, sctp_length(p));
-	}
-	if (bpf_skb_store_bytes(skb, p->l4_off, &header, sizeof(header), BPF_F_RECOMPUTE_CSUM))
+	/* The rest of the packet, and with it how long it is, is in other fragments. */
+	if (has_crc && p->fragment)
 		return -1;
+	*(csum_word *)header = after;
+	if (has_crc)
+		header->check = check ^ crc32c_advance(before ^ after, sctp_length(p));
+	if (has_packet_sum(skb))
+		bpf_csum_update(skb, csum_fold_words((__u64)after + (__u32)~before + header->check + (__u32)~check));
 	return has_crc;
 }
 
@@ -67,7 +71,7 @@ static __always_inline int sctp_write_addresses(struct __sk_buff *skb, const str
 	if (macs)
 		write_macs(data, entry);
 	/* No checksum makes up for the addresses of IPv6; the helper knows whether it matters. */
-	if (!p->v4)
+	if (!p->v4 && has_packet_sum(skb))
 		bpf_csum_update(skb, entry->addr_delta);
 	return 0;
 }
@@ -88,7 +92,7 @@ static __always_inline int sctp_translate(struct __sk_buff *skb, const struct pk
 {
 	int has_crc, more;
 
-	if (p->fragment == FRAGMENT_LATER)
+	if (unlikely(p->fragment == FRAGMENT_LATER))
 		return 0;
 	has_crc = sctp_write_ports(skb, p, entry);
 	if (has_crc < 0)

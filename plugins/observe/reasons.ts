@@ -74,7 +74,7 @@ const WORDS: Readonly<Record<ReasonName, Words>> = {
     'look for packet loss before this machine',
   ],
   DROP_PPV2: [
-    'the PROXY protocol header could not be put in: refused rather than corrupted',
+    'the PROXY protocol header could not be put in, or the endpoint refused data it got before it',
     'look at the packet with `loxicmd observe --drop`; data in a SYN is one cause',
   ],
   DROP_SCTP: ['an SCTP packet that breaks RFC 9260, or whose chunks could not be rewritten', 'look at the sender'],

@@ -345,6 +345,7 @@ describePath('PROXY protocol', (bench) => {
         flow.expectClient({ payload: text('hello') }, { sequence: flow.first + flow.size });
         const refusal = flow.answer({ flags: RESET, acknowledgment: 0, window: 0 });
         for (let round = 0; round < 3; round++) expect(flow.fromEndpoint(refusal).verdict).toBe(VERDICT.drop);
+        expect(bench().path.counters()).toMatchObject({ DROP_PPV2: 3, EVENT_RST_IGNORED: 3 });
         expectForwarded(flow.fromClient(packet), flow.madeOf(packet));
         flow.expectAnswer({ flags: RESET, acknowledgment: 0, window: 0 }, {});
       });
