@@ -15,6 +15,7 @@ import {
   startLab,
   tcp,
   udp,
+  untilReached,
 } from './harness/index.js';
 
 const BYTES = 20_000_000;
@@ -55,6 +56,8 @@ describe('the balancer itself', () => {
       for (const protocol of ['tcp', 'udp'] as const) {
         await createService(lab.daemon, { vip: vip(), protocol, mode, port, endpoints });
       }
+      // Linux takes a moment until it finds an IPv6 address again that went and came back.
+      await untilReached(lb(), vip());
     };
     const ask = async (netns: typeof lab.network.lb, count: number): Promise<{ ofTcp: Reply[]; ofUdp: Reply[] }> => ({
       ofTcp: await tcp(netns, { host: vip(), port: 2020, count, timeoutMs: 1_500 }),

@@ -22,6 +22,7 @@ import {
   startWebServer,
   tcp,
   udp,
+  untilReached,
   url,
 } from './harness/index.js';
 
@@ -216,6 +217,8 @@ describe('services and endpoints of different families', () => {
     it.each(modes)('a process of the balancer reaches the service, mode %s', async (mode) => {
       await serve(mode);
       const { lb } = lab.network;
+      // Linux takes a moment until it finds an IPv6 address again that went and came back.
+      await untilReached(lb, vip());
       const got = await lb.sh(`curl -sS -m 10 '${url(vip(), 2020)}file' | sha256sum`);
       expect(got.split(' ')[0]).toBe(sha256);
     });
