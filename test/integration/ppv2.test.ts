@@ -61,7 +61,7 @@ describe('PROXY protocol v2', () => {
       ...{ mode, port, more: { proxyprotocolv2: true } },
       endpoints: [{ ip: lab.network.server(1)[family], port }],
     });
-  /** Segments that had to be sent again, by client and server: a header that came late or wrong would cost some. */
+  /** Segments that were sent again by client and server. */
   const repeats = async (): Promise<number> => {
     const hosts = [client(), lab.network.server(1).netns];
     const texts = await Promise.all(hosts.map((host) => host.sh('nstat -az TcpRetransSegs')));
@@ -157,21 +157,29 @@ describe('PROXY protocol v2', () => {
 
       it('a server that speaks first greets at once, and then echoes', async () => {
         await serve(family, mode, GREETER);
-        const options = {
-          host: lab.network.vip[family],
-          port: GREETER,
-          localPort: nextPort(),
-          bytes: 300_000,
-        };
-        const before = await repeats();
-        const answer = JSON.parse(await client().must(process.execPath, [greeted, JSON.stringify(options)]));
-        expect((await repeats()) - before).toBe(0);
         const address = (text: string): string => (family === 'v4' ? text : text.replace('::', ':0:0:0:0:0:0:'));
-        expect(answer.greeting).toEqual({
-          client: { address: address(lab.network.client[family]), port: options.localPort },
-          service: { address: address(lab.network.vip[family]), port: GREETER },
-        });
-        expect(answer.echoed).toBe(true);
+        const sentAgain = [];
+        for (let connection = 0; connection < 3; connection++) {
+          const options = {
+            host: lab.network.vip[family],
+            port: GREETER,
+            localPort: nextPort(),
+            bytes: 300_000,
+          };
+          const before = await repeats();
+          const answer = JSON.parse(await client().must(process.execPath, [greeted, JSON.stringify(options)]));
+          sentAgain.push((await repeats()) - before);
+          expect(answer).toEqual({
+            greeting: {
+              client: { address: address(lab.network.client[family]), port: options.localPort },
+              service: { address: address(lab.network.vip[family]), port: GREETER },
+            },
+            echoed: true,
+          });
+        }
+        // A header that came late or wrong would cost every connection some. A single one may be a tail loss probe
+        // (RFC 8985 section 7) of a host whose peer was kept off the processor.
+        expect(Math.min(...sentAgain), `segments sent again: ${sentAgain}`).toBe(0);
       });
     });
   });
