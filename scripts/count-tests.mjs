@@ -1,25 +1,51 @@
-// Reads vitest's JSON report and prints `PASSED FAILED SKIPPED`. A report that is missing, or a file that could not be
-// loaded, is a failure: a run that tested nothing must not look like a good one.
+// Counts what vitest's JSON reports say.
+//   count-tests.mjs REPORT [AGAIN]    `PASSED FAILED SKIPPED`; files in AGAIN, a later run, replace those of REPORT
+//   count-tests.mjs --failed REPORT   the files with failures, a line each
+//   count-tests.mjs --names REPORT    the failed tests, a line each
+// A report that is missing, or a file that could not be loaded, is a failure: a run that tested nothing must not look
+// like a good one.
 import { existsSync, readFileSync } from 'node:fs';
+import { relative } from 'node:path';
 
-const [file = ''] = process.argv.slice(2);
-const counts = { passed: 0, failed: 0, skipped: 0 };
+const flags = process.argv.slice(2).filter((word) => word.startsWith('--'));
+const [first, again] = process.argv
+  .slice(2)
+  .filter((word) => !word.startsWith('--'))
+  .map(suitesOf);
 
-if (existsSync(file)) {
-  const report = JSON.parse(readFileSync(file, 'utf8'));
-  for (const suite of report.testResults) countSuite(suite);
-  if (counts.passed + counts.failed + counts.skipped === 0) counts.failed = 1;
-} else {
-  counts.failed = 1;
+if (flags.includes('--failed')) print(failedOf(first).map(fileOf));
+else if (flags.includes('--names')) print(failedOf(first).flatMap(failedNames));
+else console.log(...count(first, again));
+
+function suitesOf(file) {
+  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).testResults : [];
 }
-console.log(counts.passed, counts.failed, counts.skipped);
 
-function countSuite(suite) {
-  for (const { status } of suite.assertionResults) {
-    if (status === 'passed') counts.passed += 1;
-    else if (status === 'failed') counts.failed += 1;
-    else counts.skipped += 1;
+function failedOf(suites) {
+  return suites.filter((suite) => count([suite])[1] > 0);
+}
+
+function failedNames(suite) {
+  const names = suite.assertionResults.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName);
+  return (names.length > 0 ? names : ['(the file itself)']).map((name) => `${fileOf(suite)}: ${name}`);
+}
+
+function fileOf({ name }) {
+  return relative(process.cwd(), name);
+}
+
+function count(suites, later = []) {
+  const replaced = new Set(later.map(({ name }) => name));
+  const total = [0, 0, 0];
+  for (const suite of [...suites.filter(({ name }) => !replaced.has(name)), ...later]) {
+    for (const { status } of suite.assertionResults) total[status === 'passed' ? 0 : status === 'failed' ? 1 : 2] += 1;
+    const hasFailedTest = suite.assertionResults.some(({ status }) => status === 'failed');
+    if (suite.status === 'failed' && !hasFailedTest) total[1] += 1;
   }
-  const hasFailedTest = suite.assertionResults.some(({ status }) => status === 'failed');
-  if (suite.status === 'failed' && !hasFailedTest) counts.failed += 1;
+  if (total.every((number) => number === 0)) total[1] = 1;
+  return total;
+}
+
+function print(lines) {
+  for (const line of lines) console.log(line);
 }
