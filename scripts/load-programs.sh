@@ -2,11 +2,14 @@
 # Whether another kernel's verifier takes the programs: those of each installed compiler, and with only what that kernel
 # has, and what 5.15 has. Prints `ok NAME` or `FAIL NAME` and the end of the verifier's log; ends as other-kernel.sh does.
 #
-#   scripts/load-programs.sh 6.1
+#   scripts/load-programs.sh VERSION [FOLDER]
+#
+# VERSION is 6.1, 6.12 ...; FOLDER an unpacked kernel package of it, where apt knows none (backports, another release).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-version=${1:?a version, as for scripts/other-kernel.sh}
+version=${1:?a version such as 6.1}
+kernel=${2:-$version}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -33,4 +36,4 @@ for object in "$1"/*.bpf.o; do
 done
 GUEST
 # In the folder that the other machine may write to, for that one's files are as they were.
-OTHER_KERNEL_OUT=$work OTHER_KERNEL_MEMORY=1500M bash scripts/other-kernel.sh "$version" bash "$work/load.sh" "$work"
+OTHER_KERNEL_OUT=$work OTHER_KERNEL_MEMORY=1500M bash scripts/other-kernel.sh "$kernel" bash "$work/load.sh" "$work"
