@@ -50,7 +50,7 @@ export class Background {
   }
 
   /** Waits for a line of output; fails at once when the program ends without it. */
-  async line(pattern: RegExp, timeoutMs = 10_000): Promise<RegExpMatchArray> {
+  async line(pattern: RegExp, timeoutMs = 30_000): Promise<RegExpMatchArray> {
     return await until(
       `${this.name} prints ${pattern}`,
       () => {
@@ -70,7 +70,7 @@ export class Background {
   }
 
   /** SIGTERM, and SIGKILL for one that does not listen. */
-  async stop(graceMs = 5_000): Promise<void> {
+  async stop(graceMs = 10_000): Promise<void> {
     if (this.hasEnded) return;
     this.signal('SIGTERM');
     const timer = setTimeout(() => this.signal('SIGKILL'), graceMs);

@@ -48,7 +48,7 @@ export class Daemon {
   /** Starts it and returns when it says that it is ready. */
   async start(): Promise<this> {
     await this.launch();
-    await this.process.line(/\bready\b/, 30_000);
+    await this.process.line(/\bready\b/, 60_000);
     return this;
   }
 
@@ -77,7 +77,7 @@ export class Daemon {
 
   /** `loxilb --cleanup`: detaches and unpins everything. */
   cleanup(): Promise<RunResult> {
-    return this.network.lb.run(loxilbProgram, [...this.arguments(), '--cleanup'], { timeoutMs: 30_000 });
+    return this.network.lb.run(loxilbProgram, [...this.arguments(), '--cleanup']);
   }
 
   loxicmd(...args: readonly string[]): Promise<RunResult> {

@@ -32,11 +32,29 @@ export async function curl(
   port: number,
   ...args: string[]
 ): Promise<string | undefined> {
-  const { code, stdout } = await netns.run('curl', ['-sS', '-m', '5', ...args, url(host, port)]);
+  const { code, stdout } = await netns.run('curl', ['-sS', '-m', '20', ...args, url(host, port)]);
   return code === 0 ? stdout.trim() : undefined;
+}
+
+/**
+ * Who answers requests of which each goes to a server that a hash chooses: asks until all of these have answered, ten times
+ * at least and a hundred times at most. (Twenty requests miss one of three servers once in a thousand times.) A request
+ * that fails is `undefined` among the answers.
+ */
+export async function answering(
+  netns: Namespace,
+  host: string,
+  port: number,
+  names: readonly string[],
+): Promise<Set<string | undefined>> {
+  const answers = new Set<string | undefined>();
+  for (let i = 0; i < 100 && (i < 10 || !names.every((name) => answers.has(name))); i++) {
+    answers.add(await curl(netns, host, port));
+  }
+  return answers;
 }
 
 /** Uploads a file with curl. */
 export async function curlUpload(netns: Namespace, host: string, port: number, file: string): Promise<Uploaded> {
-  return JSON.parse(await netns.must('curl', ['-sS', '-m', '15', '-T', file, url(host, port)]));
+  return JSON.parse(await netns.must('curl', ['-sS', '-m', '60', '-T', file, url(host, port)]));
 }

@@ -9,7 +9,7 @@ export interface RunResult {
 
 export interface RunOptions {
   readonly input?: string;
-  /** The program is killed after this many milliseconds. Default 30 s. */
+  /** The program is killed after this many milliseconds. Default 60 s. */
   readonly timeoutMs?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -25,7 +25,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       env: { ...process.env, NO_COLOR: '1', ...options.env },
     });
-    const timer = setTimeout(() => killGroup(child.pid), options.timeoutMs ?? 30_000);
+    const timer = setTimeout(() => killGroup(child.pid), options.timeoutMs ?? 60_000);
     const output = { stdout: '', stderr: '' };
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output.stdout += text;
@@ -66,7 +66,7 @@ export async function must(command: string, args: readonly string[], options: Ru
 export async function until<T>(
   what: string,
   check: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {

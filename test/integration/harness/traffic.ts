@@ -43,6 +43,8 @@ export interface UdpOptions {
   readonly size?: number;
 }
 
+let pings = 0;
+
 const programs = fileURLToPath(new URL('../programs', import.meta.url));
 
 function node(netns: Namespace, program: string, args: readonly string[]): Background {
@@ -90,7 +92,7 @@ export async function holdTcp(
   options: TcpOptions,
 ): Promise<{ replies: Reply[]; program: Background }> {
   const program = node(netns, 'tcp-client.mjs', [JSON.stringify({ ...options, hold: true, stay: true })]);
-  const [, text = '[]'] = await program.line(/^(\[.*\])\n/m, 60_000);
+  const [, text = '[]'] = await program.line(/^(\[.*\])\n/m, 120_000);
   return { replies: JSON.parse(text), program };
 }
 
@@ -111,7 +113,7 @@ export async function talkingClient(
   await program.line(/talking/, 30_000);
   return {
     async summary() {
-      await program.stop();
+      await program.stop(20_000);
       return JSON.parse((await program.line(/(\{"open".*\})/))[1] ?? '');
     },
   };
@@ -131,9 +133,11 @@ export async function receiveHash(netns: Namespace, host: string, port: number, 
   return text.split(' ')[0] ?? '';
 }
 
-/** Echo requests answered out of those sent. */
+/** Echo requests answered out of those sent. No two calls have one identifier, which is what makes a flow. */
 export async function ping(netns: Namespace, host: string, count: number, ...args: readonly string[]): Promise<number> {
-  const { stdout } = await netns.run('ping', ['-c', String(count), '-i', '0.05', '-W', '2', ...args, host]);
+  pings += 1;
+  const options = ['-c', String(count), '-i', '0.05', '-W', '5', '-e', String(pings)];
+  const { stdout } = await netns.run('ping', [...options, ...args, host]);
   return Number(stdout.match(/(\d+) received/)?.[1] ?? 0);
 }
 

@@ -1,5 +1,6 @@
-// idle-client.mjs JSON: opens a connection, writes one byte `writes` times, `everyMs` apart, and then is silent until the
-// other side ends it. Prints "connected" and at the end {"end": error code or "closed", "ms": since its last byte}.
+// idle-client.mjs JSON: opens a connection to a server that speaks first, writes one byte `writes` times, `everyMs` apart,
+// and then is silent until the other side ends it. Prints "connected" when the server has spoken, and at the end
+// {"end": error code or "closed", "ms": since its last byte}.
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -18,8 +19,8 @@ socket.on('close', () => finish('closed'));
 socket.on('data', () => {
   last = performance.now();
 });
+socket.once('data', () => console.log('connected'));
 socket.on('connect', async () => {
-  console.log('connected');
   for (let count = 0; count < options.writes; count++) {
     if (count > 0) await delay(options.everyMs);
     socket.write('.');

@@ -13,7 +13,7 @@ function ask(size) {
     const send = () => socket.send(sent);
     // Once more: the first may be the one that learns the path MTU.
     const again = setTimeout(send, 500);
-    const timer = setTimeout(() => finish(), 2_000);
+    const timer = setTimeout(() => finish(), 5_000);
     const finish = () => {
       clearTimeout(again);
       clearTimeout(timer);
