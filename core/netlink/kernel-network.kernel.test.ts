@@ -115,6 +115,28 @@ it('drops routes that go silently with a link', async () => {
   run('ip link set nlt0 up');
 });
 
+it('tells of what it finds out by asking, before the notification is read', async () => {
+  const named = (name: string) => network.links().some((link) => link.name === name);
+  const steps = [
+    ['ip link add nlt8 type veth peer name nlt9', 'nlt8'],
+    ['ip link set nlt8 name nlt7', 'nlt7'],
+    ['ip link del nlt7', undefined],
+  ] as const;
+  for (const [command, name] of steps) {
+    seen = [];
+    run(command);
+    // The event loop has not turned since.
+    await network.refreshLinks();
+    expect([named('nlt7'), named('nlt8')]).toEqual([name === 'nlt7', name === 'nlt8']);
+    await expect.poll(() => seen, command).toContain('link');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  seen = [];
+  await network.refreshLinks();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(seen).toEqual([]);
+});
+
 it('sees a peer move to another namespace', async () => {
   run('ip link add nlt2 type veth peer name nlt3');
   const peer = () => network.links().find((link) => link.name === 'nlt2')?.peerInOtherNamespace;

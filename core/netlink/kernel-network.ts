@@ -79,7 +79,7 @@ export class KernelNetwork implements ClosableNetwork {
   }
 
   refreshLinks(): Promise<readonly NetworkLink[]> {
-    this.tables.replaceLinks(dumpLinks(this.socket));
+    this.readLinks();
     return Promise.resolve(this.links());
   }
 
@@ -141,6 +141,11 @@ export class KernelNetwork implements ClosableNetwork {
     this.notifier.report('route');
   };
 
+  /** What is news is told here: when its notification is read, it is none any more. */
+  private readLinks(): void {
+    if (this.tables.replaceLinks(dumpLinks(this.socket))) this.notifier.report('link', this.readRoutes);
+  }
+
   private readAll(): void {
     this.tables.replaceLinks(dumpLinks(this.socket));
     this.tables.replaceAddresses(dumpAddresses(this.socket));
@@ -159,7 +164,7 @@ export class KernelNetwork implements ClosableNetwork {
     const find = () => this.links().find((link) => link.name === name)?.ifindex;
     const known = find();
     if (known !== undefined) return known;
-    this.tables.replaceLinks(dumpLinks(this.socket));
+    this.readLinks();
     return find();
   }
 

@@ -15,8 +15,11 @@ export class Tables {
   readonly routes = new Map<string, NetworkRoute>();
   readonly neighbors = new Map<string, NetworkNeighbor>();
 
-  replaceLinks(links: readonly NetworkLink[]): void {
+  /** True when they are others than those known so far: the notifications on their way will change nothing then. */
+  replaceLinks(links: readonly NetworkLink[]): boolean {
+    const before = new Map(this.links);
     fill(this.links, links, (link) => link.ifindex);
+    return before.size !== this.links.size || links.some((link) => !isSame(before.get(link.ifindex), link));
   }
 
   replaceAddresses(addresses: readonly NetworkAddress[]): void {
@@ -57,7 +60,7 @@ export class Tables {
     const before = this.links.get(link.ifindex);
     if (message.type === RTM.DELLINK) return this.links.delete(link.ifindex);
     this.links.set(link.ifindex, link);
-    return !before || !sameLink(before, link);
+    return !isSame(before, link);
   }
 
   private applyAddress(message: NetlinkMessage): boolean {
@@ -107,7 +110,8 @@ function isValid(neighbor: NetworkNeighbor): boolean {
 }
 
 /** Counters change all the time. */
-function sameLink(a: NetworkLink, b: NetworkLink): boolean {
+function isSame(a: NetworkLink | undefined, b: NetworkLink): boolean {
+  if (!a) return false;
   return JSON.stringify({ ...a, statistics: 0 }) === JSON.stringify({ ...b, statistics: 0 });
 }
 
