@@ -128,7 +128,7 @@ it('tells of what it finds out by asking, before the notification is read', asyn
     // The event loop has not turned since.
     await network.refreshLinks();
     expect([named('nlt7'), named('nlt8')]).toEqual([name === 'nlt7', name === 'nlt8']);
-    await expect.poll(() => seen, command).toContain('link');
+    await expect.poll(() => seen).toContain('link');
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   seen = [];
