@@ -2,6 +2,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { deleteServices, type Lab, pause, serviceBody, startLab, until } from './harness/index.js';
 
+/** In this time a daemon is ended and started again, also on a busy machine. */
+const DRAIN_SECONDS = 12;
+
 const program = fileURLToPath(new URL('./programs/idle-client.mjs', import.meta.url));
 
 interface Listed {
@@ -42,12 +45,10 @@ describe('connections of an endpoint that leaves', () => {
     const options = JSON.stringify({ host: lab.network.vip.v4, port, writes: seconds * 10, everyMs: 100 });
     const client = lab.network.client.netns.spawn('client', process.execPath, [program, options]);
     await client.line(/connected/);
-    await pause(300);
-    const begin = performance.now();
     return {
-      async ended(): Promise<{ end: string; seconds: number }> {
-        const [, text = ''] = await client.line(/(\{"end".*\})/, 30_000);
-        return { end: JSON.parse(text).end, seconds: (performance.now() - begin) / 1000 };
+      /** How it ended. */
+      async ended(): Promise<string> {
+        return JSON.parse((await client.line(/(\{"end".*\})/))[1] ?? '').end;
       },
     };
   };
@@ -57,17 +58,17 @@ describe('connections of an endpoint that leaves', () => {
   };
 
   /** One connection to server 1 and one to server 2. */
-  const connectBoth = async (service: object, seconds = 20) => {
+  const connectBoth = async (service: object) => {
     port++;
     await post(service, [1, 2]);
-    return [await connect(seconds), await connect(seconds)] as const;
+    return [await connect(60), await connect(60)] as const;
   };
 
   it('are reset at both ends, and no others', async () => {
     const [first] = await connectBoth({ onEndpointDown: 'reset' });
     expect([await openAt(1), await openAt(2)]).toEqual([1, 1]);
     await post({ oper: 2 }, [1]);
-    expect(await first.ended()).toMatchObject({ end: 'ECONNRESET' });
+    expect(await first.ended()).toBe('ECONNRESET');
     await until('the server has heard', async () => (await openAt(1)) === 0);
     await pause(1_500);
     expect(await openAt(2)).toBe(1);
@@ -77,7 +78,7 @@ describe('connections of an endpoint that leaves', () => {
   it('drain, and are reset when the time is over, which a killed daemon does not change', async () => {
     const [first] = await connectBoth({ onEndpointDown: 'reset' });
     const begin = performance.now();
-    await post({ oper: 2, drainTimeout: 5 }, [1]);
+    await post({ oper: 2, drainTimeout: DRAIN_SECONDS }, [1]);
     expect((await listed()).draining).toMatchObject([
       { endpointIP: lab.network.server(1).v4, state: 'draining', stats: { current: 1 } },
     ]);
@@ -85,10 +86,10 @@ describe('connections of an endpoint that leaves', () => {
     await lab.daemon.kill();
     await lab.daemon.start();
     expect((await listed()).draining).toHaveLength(1);
-    expect(await first.ended()).toMatchObject({ end: 'ECONNRESET' });
+    expect(await first.ended()).toBe('ECONNRESET');
     const seconds = (performance.now() - begin) / 1000;
-    expect(seconds).toBeGreaterThan(4.9);
-    expect(seconds).toBeLessThan(8);
+    expect(seconds).toBeGreaterThan(DRAIN_SECONDS - 0.1);
+    expect(seconds).toBeLessThan(DRAIN_SECONDS + 6);
     await until('the server has heard', async () => (await openAt(1)) === 0);
     expect(await openAt(2)).toBe(1);
     await until('it is gone', async () => (await listed()).draining === undefined);
@@ -98,12 +99,12 @@ describe('connections of an endpoint that leaves', () => {
   it('end by themselves while they drain', async () => {
     port++;
     await post({}, [1]);
-    const lines = 'for i in $(seq 20); do echo line $i; sleep 0.1; done';
+    const lines = 'for i in $(seq 80); do echo line $i; sleep 0.1; done';
     const talk = lab.network.client.netns.sh(
-      `(${lines}) | socat -t 2 - TCP4:${lab.network.vip.v4}:${port} | grep -c line`,
+      `(${lines}) | socat -t 10 - TCP4:${lab.network.vip.v4}:${port} | grep -c line`,
     );
-    await pause(500);
-    expect((await remove('?drain=60')).status).toBe(200);
+    await until('the connection is there', async () => (await openAt(1)) === 1);
+    expect((await remove('?drain=600')).status).toBe(200);
     const { body } = await lab.daemon.api.get('/config/endpoint/all');
     expect(body).toMatchObject({ Attr: [{ hostName: lab.network.server(1).v4, currState: 'draining', flows: 1 }] });
     const refused = await lab.network.client.netns.run('socat', [
@@ -112,19 +113,21 @@ describe('connections of an endpoint that leaves', () => {
       `TCP4:${lab.network.vip.v4}:${port},connect-timeout=1`,
     ]);
     expect(refused.code).not.toBe(0);
-    expect(Number(await talk)).toBe(20);
+    expect(Number(await talk)).toBe(80);
     await until(
       'nothing drains any more',
       async () => ((await lab.daemon.api.get('/config/endpoint/all')).body as { Attr: unknown[] }).Attr.length === 0,
-      20_000,
+      60_000,
     );
     expect(await lab.daemon.dumpMap('lb_drain')).toEqual([]);
   });
 
   it('are cut without a drain', async () => {
-    const [first] = await connectBoth({}, 4);
+    const [first] = await connectBoth({});
+    const begin = performance.now();
     await post({}, [2]);
-    expect((await first.ended()).seconds).toBeLessThan(3);
+    await first.ended();
+    expect((performance.now() - begin) / 1000).toBeLessThan(10);
     expect(await openAt(2)).toBe(1);
   });
 
