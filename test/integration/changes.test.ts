@@ -1,5 +1,17 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createService, type Lab, names, pause, serverEndpoints, startLab, tcp } from './harness/index.js';
+import {
+  createService,
+  type Lab,
+  names,
+  pause,
+  serverEndpoints,
+  startLab,
+  tcp,
+  until,
+  untilReached,
+} from './harness/index.js';
 
 /** The way out of a flow is remembered; the network may change under it. */
 describe('changes of the network while flows run', () => {
@@ -14,9 +26,10 @@ describe('changes of the network while flows run', () => {
   /** A connection through the service that says a line every 50 ms and counts the echoes. */
   const talk = async (change: () => Promise<void>): Promise<number> => {
     const { client, vip } = lab.network;
-    const script = `(for i in $(seq 60); do echo line $i; sleep 0.05; done) | socat -t 3 - TCP4:${vip.v4}:2020 | grep -c line`;
-    const connection = client.netns.sh(script, { timeoutMs: 30_000 });
-    await pause(800);
+    const script = `(for i in $(seq 100); do echo line $i; sleep 0.05; done) | socat -t 20 - TCP4:${vip.v4}:2020 | grep -c line`;
+    const connection = client.netns.sh(script);
+    await until('it is open', async () => (await client.netns.sh(`ss -Htn state established dst ${vip.v4}`)) !== '');
+    await pause(500);
     await change();
     return Number(await connection);
   };
@@ -25,19 +38,19 @@ describe('changes of the network while flows run', () => {
     const echoed = await talk(async () => {
       for (const server of lab.network.servers) {
         await server.netns.must('ip', ['link', 'set', 'eth0', 'address', `02:00:00:00:77:0${server.port.at(-1)}`]);
-        await server.netns.must('ping', ['-c', '1', server.gateway.v4]);
+        await untilReached(server.netns, server.gateway.v4);
       }
     });
-    expect(echoed).toBe(60);
+    expect(echoed).toBe(100);
   });
 
   it('the client gets another MAC address', async () => {
     const echoed = await talk(async () => {
       const { client } = lab.network;
       await client.netns.must('ip', ['link', 'set', 'eth0', 'address', '02:00:00:00:77:77']);
-      await client.netns.must('ping', ['-c', '1', client.gateway.v4]);
+      await untilReached(client.netns, client.gateway.v4);
     });
-    expect(echoed).toBe(60);
+    expect(echoed).toBe(100);
   });
 
   it('the way to an endpoint moves to another router', async () => {
@@ -49,14 +62,15 @@ describe('changes of the network while flows run', () => {
     const ask = () => tcp(lab.network.client.netns, { host: lab.network.vip.v4, port: 2021, count: 2 });
     expect(names(await ask())).toEqual(['server1', 'server1']);
     await lb.ip(`route replace 55.55.55.1 via ${server(2).v4}`);
-    await pause(300);
+    await until('the new way is known', async () => names(await ask()).includes('server2'));
     expect(names(await ask())).toEqual(['server2', 'server2']);
   });
 
   it('an interface comes after the daemon', async () => {
     const late = await lab.network.addHost('late');
-    await pause(500);
-    await late.netns.must('ping', ['-c', '1', late.gateway.v4]);
+    const pin = join(lab.daemon.bpfDir, 'links', 'late_egress');
+    await until('it has the programs', () => existsSync(pin));
+    await untilReached(late.netns, late.gateway.v4);
     const replies = await tcp(late.netns, { host: lab.network.vip.v4, port: 2020, count: 3 });
     expect([...names(replies)].sort()).toEqual(['server1', 'server2', 'server3']);
   });
