@@ -48,7 +48,7 @@ export class Daemon {
   /** Starts it and returns when it says that it is ready. */
   async start(): Promise<this> {
     await this.launch();
-    await this.process.line(/\bready\b/, 60_000);
+    await this.process.line(/\bready\b/, 120_000);
     return this;
   }
 

@@ -3,7 +3,7 @@
 // at random, and one that it chose again would belong to a flow that is there already.
 import { createSocket } from 'node:dgram';
 
-const options = { count: 1, sameSocket: false, timeoutMs: 3000, size: 0, ...JSON.parse(process.argv[2]) };
+const options = { count: 1, sameSocket: false, timeoutMs: 5000, size: 0, ...JSON.parse(process.argv[2]) };
 const family = options.host.includes(':') ? 'udp6' : 'udp4';
 const results = [];
 
