@@ -32,10 +32,14 @@ describe('a mark', () => {
   afterEach(() => deleteServices(daemon));
 
   const create = (...args: readonly string[]) => daemon.loxicmdOk('create', 'lb', network.vip.v4, ...args);
-  const ask = async (netns = network.client.netns, localAddress: string[] = []): Promise<string[]> => {
+  const ask = async (
+    netns = network.client.netns,
+    localAddress: string[] = [],
+    timeoutMs = 5_000,
+  ): Promise<string[]> => {
     const list = localAddress.length > 0 ? { localAddress } : {};
     const count = Math.max(1, localAddress.length);
-    return names(await tcp(netns, { host: network.vip.v4, port: 2020, count, ...list, timeoutMs: 700 }));
+    return names(await tcp(netns, { host: network.vip.v4, port: 2020, count, ...list, timeoutMs }));
   };
   const clients = ['10.10.10.1', '10.10.10.2', '10.10.10.3'];
 
@@ -70,9 +74,9 @@ describe('a mark', () => {
   it('and allowed sources do not know of each other', async () => {
     await create('--tcp=2020:8080', '--mark=2', '--endpoints=32.32.32.1:1', '--sources=10.10.10.3/32');
     await create('--tcp=2020:8080', '--endpoints=31.31.31.1:1', '--sources=10.10.10.1/32');
-    expect(await ask(network.client.netns, clients)).toEqual(['server1', 'error ETIMEDOUT', 'error ETIMEDOUT']);
+    expect(await ask(network.client.netns, clients, 3_000)).toEqual(['server1', 'error ETIMEDOUT', 'error ETIMEDOUT']);
     await create('--tcp=2020:8080', '--mark=2', '--endpoints=32.32.32.1:1', '--sources=10.10.10.2/32');
-    expect(await ask(network.client.netns, clients)).toEqual(['server1', 'server2', 'error ETIMEDOUT']);
+    expect(await ask(network.client.netns, clients, 3_000)).toEqual(['server1', 'server2', 'error ETIMEDOUT']);
   });
 
   it('of a local process, given by nftables', async () => {
