@@ -67,8 +67,9 @@ describe('a busy service', () => {
     return text.split('\n').filter((line) => line !== '').length;
   };
   const resetsAt = async (number: number): Promise<number> => {
-    const text = await lab.network.server(number).netns.sh('nstat -az TcpEstabResets');
-    return Number(/TcpEstabResets\s+(\d+)/.exec(text)?.[1]);
+    const text = await lab.network.server(number).netns.must('grep', ['^Tcp:', '/proc/net/snmp']);
+    const [names = '', values = ''] = text.split('\n');
+    return Number(values.split(' ')[names.split(' ').indexOf('EstabResets')]);
   };
   const talkTo = (count: number, port = PORT, family: Family = 'v4') =>
     talkingClient(client(), { host: lab.network.vip[family], port, count, everyMs: 50 });
@@ -104,7 +105,6 @@ describe('a busy service', () => {
       const path = `/config/loadbalancer/externalipaddress/${lab.network.vip.v4}/port/${PORT}/protocol/tcp`;
       expect((await lab.daemon.api.delete(path)).status).toBe(200);
       await until('the endpoints have heard', async () => (await openAt(1)) + (await openAt(2)) === 10);
-      await pause(300);
       expect(await talk.summary()).toMatchObject({ open: 0, ended: 10 });
       expect(await other.summary()).toMatchObject({ open: 10, ended: 0 });
     });
@@ -119,7 +119,6 @@ describe('a busy service', () => {
           port: PORT,
           count: 1_000,
           parallel: 4,
-          timeoutMs: 2_000,
         });
         for (let round = 0; round < 5; round++) {
           for (const number of [3, 4]) await serve([number], { mode, select, more: { oper: 1 } });
