@@ -78,6 +78,18 @@ describe('apply and delete by file', () => {
     });
   });
 
+  it('applies a file again without a complaint about what is so already', async () => {
+    const error = { code: 'LB_RULE_EXISTS', text: 'rule 1.1.1.1:53/udp is already so' };
+    daemon.on('POST /config/loadbalancer', { status: 409, body: { code: 409, result: 'lbrule-exists error', error } });
+    const path = file('two.yaml', TWO);
+    expect(await daemon.loxicmd(`apply -f ${path}`)).toEqual({
+      status: 0,
+      stdout: `Configuration applied - ${path}\n`,
+      stderr: '',
+    });
+    expect(daemon.requests).toHaveLength(2);
+  });
+
   it('refuses unknown kinds but applies the rest', async () => {
     const path = file('odd.yaml', `kind: Nonsense\nspec: {}\n---\n${TWO}`);
     const { status, stdout } = await daemon.loxicmd(`apply -f ${path}`);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { CommandError, type CommandSpec } from '@loxilb/sdk/command';
 import { TransportError } from './client.js';
 import type { Session } from './get.js';
-import { errorStream, isRefusal, printFailure } from './result.js';
+import { errorStream, isRefusal, isThereAlready, printFailure } from './result.js';
 import { printLine } from './terminal.js';
 
 /** Finds the command a YAML kind belongs to, asking the daemon for those this client lacks. */
@@ -84,6 +84,8 @@ async function succeed(
 ): Promise<boolean> {
   const answer = await client.request(method, path, body);
   if (!isRefusal(answer)) return true;
+  // A file may be applied again and again.
+  if (method === 'POST' && isThereAlready(answer)) return true;
   printFailure(terminal, output, spec, answer);
   return false;
 }

@@ -10,6 +10,7 @@ interface ErrorBody {
 }
 
 interface ErrorDetails {
+  readonly code?: string;
   /** The refusal in words; `result` may be one of the old, short texts that clients know. */
   readonly text?: string;
   readonly field?: string;
@@ -49,6 +50,12 @@ export function printResult(
 export function isRefusal(answer: Answer): boolean {
   const result = resultOf(parse(answer.text));
   return answer.status !== 200 || (result !== '' && result !== 'Success');
+}
+
+/** The daemon has the object already, exactly as it was sent: by convention such codes end so. */
+export function isThereAlready({ status, text }: Answer): boolean {
+  const body = parse(text) as Partial<ErrorBody> | null;
+  return status === 409 && /_EXISTS$/.test(body?.error?.code ?? '');
 }
 
 function resultOf(body: unknown): string {
