@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Lab, startLab, startNginx } from './harness/index.js';
 
+/** A connection that stays until its program is ended. */
+const OPEN = 'exec 3<>/dev/tcp/20.20.20.1/2020 && echo open && exec sleep 600';
+
 /** What the guide shows first: one command, then web requests through the service address. */
 describe('a service as the guide creates it', () => {
   let lab: Lab;
@@ -12,7 +15,7 @@ describe('a service as the guide creates it', () => {
   afterAll(() => lab?.dispose());
 
   const request = (url: string): Promise<string> =>
-    lab.network.client.netns.must('curl', ['-sS', '--max-time', '5', '-g', url]);
+    lab.network.client.netns.must('curl', ['-sS', '--max-time', '20', '-g', url]);
 
   it('spreads HTTP requests over IPv4', async () => {
     const endpoints = '--endpoints=31.31.31.1:1,32.32.32.1:1,33.33.33.1:1';
@@ -32,10 +35,14 @@ describe('a service as the guide creates it', () => {
   });
 
   it('shows the service, its endpoints, its flows and the ports', async () => {
+    // A flow that is over is forgotten after a few seconds.
+    const open = lab.network.client.netns.spawn('open connection', 'bash', ['-c', OPEN]);
+    await open.line(/open/);
     expect(await lab.daemon.loxicmdOk('get', 'lb', '-o', 'wide')).toMatch(/20\.20\.20\.1.*2020.*tcp/);
     expect(await lab.daemon.loxicmdOk('get', 'ep')).toContain('31.31.31.1');
     expect(await lab.daemon.loxicmdOk('get', 'ct')).toMatch(/10\.10\.10\.1/);
     expect(await lab.daemon.loxicmdOk('get', 'port')).toMatch(/server1/);
+    await open.stop();
   });
 
   it('counts packets and bytes per endpoint', async () => {
