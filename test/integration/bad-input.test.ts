@@ -1,6 +1,6 @@
 /** Whatever a request says, the answer is no fault of the server's, and a refusal leaves nothing behind. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createService, type Lab, serviceBody, startLab } from './harness/index.js';
+import { createService, type Lab, serviceBody, startLab, until } from './harness/index.js';
 
 const VIP = '20.20.20.9';
 const SERVICE = {
@@ -58,10 +58,10 @@ describe('a request that cannot be', () => {
     const { body } = await lab.daemon.api.get('/config/loadbalancer/all');
     return JSON.parse(JSON.stringify(body.lbAttr, (name, value) => (name === 'newPerSecond' ? undefined : value)));
   };
-  const state = async (): Promise<unknown> => {
+  const addresses = (): Promise<string> => lab.network.lb.must('ip', ['-br', 'addr', 'show', 'dev', 'lo']);
+  const state = async () => {
     const sizes = MAPS.map(async (map) => [map, (await lab.daemon.dumpMap(map)).length]);
-    const addresses = await lab.network.lb.must('ip', ['-br', 'addr', 'show', 'dev', 'lo']);
-    return { rules: await rules(), addresses, sizes: await Promise.all(sizes) };
+    return { rules: await rules(), addresses: await addresses(), sizes: await Promise.all(sizes) };
   };
   /** Posts it, and takes away what it made where it was not so bad after all. */
   const attempt = async (body: unknown): Promise<void> => {
@@ -81,6 +81,8 @@ describe('a request that cannot be', () => {
   const attemptAll = async (bodies: readonly unknown[]): Promise<void> => {
     const before = await state();
     for (const body of bodies) await attempt(body);
+    // After many changes in a row they follow a moment later.
+    await until('the addresses are as before', async () => (await addresses()) === before.addresses).catch(() => {});
     expect(await state()).toEqual(before);
   };
 
