@@ -110,7 +110,7 @@ describe.each(KINDS)('%s', (kind, options) => {
       counted: [...present].sort(),
       pinned: expected.sort(),
     };
-    await vi.waitFor(async () => expect(await facts()).toEqual(truth), { timeout: 10_000, interval: 50 });
+    await vi.waitFor(async () => expect(await facts()).toEqual(truth), { timeout: 30_000, interval: 50 });
   }
 
   async function facts() {
