@@ -62,7 +62,7 @@ export class Daemon {
 
   /** Ends it as an operator would; traffic goes on. */
   async stop(): Promise<void> {
-    await this.process.stop(15_000);
+    await this.process.stop(30_000);
   }
 
   /** Ends it without a chance to say goodbye. */
