@@ -48,7 +48,7 @@ describe(`kill -9 at random points of ${mutations} mutations (SEED=${seed})`, ()
       done += share;
     }
     expect(done).toBe(mutations);
-  }, 300_000);
+  }, 600_000);
 
   /** Sends `count` mutations. The daemon dies during them or after the last, and is started and compared at once. */
   async function mutateAndKill(count: number, killAfterMs: number): Promise<void> {
@@ -58,6 +58,8 @@ describe(`kill -9 at random points of ${mutations} mutations (SEED=${seed})`, ()
       try {
         await send(mutation);
       } catch (error) {
+        // A wrong answer is not what a daemon gives that was killed.
+        if (error instanceof Error && error.name === 'AssertionError') throw error;
         await killing;
         // The daemon lived when the answer was refused: that is no crash of ours.
         if (!lab.daemon.process.hasEnded) throw error;
