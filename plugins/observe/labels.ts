@@ -78,7 +78,9 @@ export class Labels {
     return addr === '::' ? `endpoint ${id}` : hostPort(addr, port, protocol);
   }
 
+  /** `-` for 0: some of what happens to a flow is told by code that does not know where the packet came in. */
   interface(ifindex: number): string {
+    if (ifindex === 0) return '-';
     return this.sources.network.links().find((link) => link.ifindex === ifindex)?.name ?? `interface ${ifindex}`;
   }
 }

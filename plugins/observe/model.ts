@@ -42,7 +42,7 @@ export interface ObservedEvent {
   readonly serviceAddress?: string;
   /** `10.0.0.1:8080` */
   readonly endpoint?: string;
-  /** Where the packet came in. */
+  /** Where the packet came in; `-` when the packet path does not say. */
   readonly interface: string;
   readonly protocol: string;
   readonly source: string;

@@ -31,6 +31,7 @@ it.each<[Partial<DpTraceStep>, string]>([
     { step: DpStep.STEP_WAY, a: 1, b: 2, c: 1500 },
     'way out: straight to the device, with MAC addresses that are known, eth2, MTU 1500',
   ],
+  [{ step: DpStep.STEP_WAY, a: 3, b: 2, c: 0xffff }, 'way out: by the device, the kernel resolves the neighbour, eth2'],
   [{ step: DpStep.STEP_TOO_BIG, a: 1600, b: 1500 }, '1600 bytes do not fit the MTU of 1500'],
   [
     { step: DpStep.STEP_COUNTED, a: 9 },

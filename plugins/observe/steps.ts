@@ -36,13 +36,17 @@ const PARSED = [
   'too short for its headers: left to the kernel',
 ];
 
+/** What the packet path has as the MTU of a way while the kernel does not say, and of ways without a limit. */
+const NO_MTU = 0xffff;
+
 const WAYS: Readonly<Record<number, string>> = {
   [CtWay.CT_WAY_UNKNOWN]: 'no way out is known yet',
   [CtWay.CT_WAY_REDIRECT]: 'straight to the device, with MAC addresses that are known',
   [CtWay.CT_WAY_PEER]: "into the namespace of the device's peer",
   [CtWay.CT_WAY_NEIGH]: 'by the device, the kernel resolves the neighbour',
   [CtWay.CT_WAY_STACK]: "through the kernel's own routing",
-  [CtWay.CT_WAY_LOCAL]: 'to a process of this machine',
+  // The kernel's route lookup says the same of both.
+  [CtWay.CT_WAY_LOCAL]: 'to the kernel: for a process of this machine, or refused for want of a route',
   [CtWay.CT_WAY_LOOPBACK]: 'to a process of this machine that talks from a service address',
 };
 
@@ -111,7 +115,7 @@ const SENTENCES: Readonly<Record<number, Sentence>> = {
   [DpStep.STEP_FLOW_OPENED]: ({ a, b, c, addr }) =>
     `a flow begins: ${TRANSLATIONS[a] ?? `translation ${a}`}${newSource(a, addr, c)}${b === 0 ? '' : `; ${specialText(b)}`}`,
   [DpStep.STEP_WAY]: ({ a, b, c }, { labels }) =>
-    `way out: ${WAYS[a] ?? `way ${a}`}${b === 0 ? '' : `, ${labels.interface(b)}`}${c === 0 ? '' : `, MTU ${c}`}`,
+    `way out: ${WAYS[a] ?? `way ${a}`}${b === 0 ? '' : `, ${labels.interface(b)}`}${c === 0 || c === NO_MTU ? '' : `, MTU ${c}`}`,
   [DpStep.STEP_SPECIAL]: ({ a }) => `special treatment: ${specialText(a)}`,
   [DpStep.STEP_TTL_SPENT]: ({ a }) => `its time to live is spent: ${a}`,
   [DpStep.STEP_TOO_BIG]: ({ a, b }) => `${a} bytes do not fit the MTU of ${b}`,
