@@ -74,14 +74,14 @@ describe('services and endpoints of different families', () => {
     }
   };
   const nameAt = async (vip: string): Promise<string> =>
-    (await client().must('curl', ['-sS', '-m', '5', `${url(vip, 2020)}name`])).trim();
+    (await client().must('curl', ['-sS', '-m', '20', `${url(vip, 2020)}name`])).trim();
   const download = (vip: string, port = 2020): Promise<string> =>
     client()
-      .sh(`curl -sS -m 20 '${url(vip, port)}file' | sha256sum`)
+      .sh(`curl -sS -m 60 '${url(vip, port)}file' | sha256sum`)
       .then((text) => text.split(' ')[0] ?? '');
   const upload = async (vip: string, folder = root): Promise<string> => {
     await must('rm', ['-f', join(folder, 'upload')]);
-    await client().must('curl', ['-sS', '-m', '20', '-T', join(lab.network.folder, 'file'), `${url(vip, 2020)}upload`]);
+    await client().must('curl', ['-sS', '-m', '60', '-T', join(lab.network.folder, 'file'), `${url(vip, 2020)}upload`]);
     return hashOf(join(folder, 'upload'));
   };
   const learnedMtu = async (vip: Family): Promise<number> => {
@@ -139,10 +139,10 @@ describe('services and endpoints of different families', () => {
 
       it('errors: nobody listens there', async () => {
         await serve(mode, 9, 'udp');
-        const [reply] = await udp(client(), { host: vip(), port: 2020, timeoutMs: 1_500 });
+        const [reply] = await udp(client(), { host: vip(), port: 2020 });
         expect(reply).toEqual({ error: 'ECONNREFUSED' });
         await serve(mode, 9);
-        const [refused] = await tcp(client(), { host: vip(), port: 2020, timeoutMs: 1_500 });
+        const [refused] = await tcp(client(), { host: vip(), port: 2020 });
         expect(refused).toMatchObject({ error: 'ECONNREFUSED' });
       });
 
@@ -219,7 +219,7 @@ describe('services and endpoints of different families', () => {
       const { lb } = lab.network;
       // Linux takes a moment until it finds an IPv6 address again that went and came back.
       await untilReached(lb, vip());
-      const got = await lb.sh(`curl -sS -m 10 '${url(vip(), 2020)}file' | sha256sum`);
+      const got = await lb.sh(`curl -sS -m 60 '${url(vip(), 2020)}file' | sha256sum`);
       expect(got.split(' ')[0]).toBe(sha256);
     });
   });
