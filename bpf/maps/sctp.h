@@ -35,14 +35,26 @@ struct {
 
 /*
  * The same of handshakes that are not through: sides with several addresses may answer from another than the one they
- * were spoken to. The oldest give way.
+ * were spoken to. Each has one place, by a hash of its key, and who comes later takes it: a handshake that is forgotten
+ * begins again (RFC 9260 5.1.4, T1-init), and any other table would take half as long as all else a new flow needs.
+ *
+ * Two that are written at once may be mixed up. That leads to no flow, or to one with another tag, which lets nothing in.
  */
+struct ct_sctp_opening {
+	struct ct_sctp_assoc_key key;
+	struct ct_key first; /* the client's direction of its flow */
+	__u32 reply;	     /* such packets come from the endpoint */
+	__u32 pad;
+};
+
+#define CT_SCTP_OPENING_BITS 14
+
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct ct_sctp_assoc_key);
-	__type(value, struct ct_sctp_assoc);
-} ct_sctp_opening SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 << CT_SCTP_OPENING_BITS);
+	__type(key, __u32);
+	__type(value, struct ct_sctp_opening);
+} ct_sctp_begun SEC(".maps");
 
 /*
  * Tags a flow may have soon: somebody begins anew with a peer that may still have the old association (RFC 9260 5.2).

@@ -36,7 +36,8 @@ static __always_inline struct ct_entry *find_flow(struct __sk_buff *skb, struct 
 		__u8 before = entry->state;
 
 		step_with(STEP_FLOW_FOUND, before, entry->flags, entry->service_id, &entry->ndaddr);
-		if (unlikely(entry->special & CT_SPECIAL_PPV2)) {
+		/* Answers count as the client does from here on. */
+		if (unlikely(entry->special & CT_SPECIAL_PPV2) && entry->flags & CT_REPLY) {
 			*verdict = ppv2_normalize(skb, p, entry);
 			if (*verdict != VERDICT_CONTINUE)
 				return NULL;

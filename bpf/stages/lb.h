@@ -385,6 +385,6 @@ __noinline int lb_open_flow(struct __sk_buff *skb, const struct pkt *p)
 	}
 	verdict = insert_flow(skb, p, &entry);
 	if (verdict == VERDICT_CONTINUE && entry.special & CT_SPECIAL_SCTP)
-		sctp_remember_opening(&p->key, entry.tcp_ack, 1);
+		sctp_remember_opening(&p->key, entry.tcp_ack, 1, (__u32)entry.nsport << 16 | entry.ndport);
 	return verdict;
 }

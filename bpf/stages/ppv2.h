@@ -277,10 +277,47 @@ __noinline int ppv2_send(struct __sk_buff *skb, const struct pkt *p, struct ct_e
 	return leave(entry, way, egress);
 }
 
+/* The packet is not one of these, and untouched: no verdict. */
+#define PPV2_NOT_QUICK 0x100
+
+/* The endpoint is known to have the header: one number moves in most packets, and that is all. */
+static __always_inline bool ppv2_is_quick(const struct pkt *p, const struct ct_entry *entry)
+{
+	return entry->ppv2 & CT_PPV2_ACKED && entry->state >= CT_TCP_EST &&
+	       (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_ACK;
+}
+
+/* What ppv2_prepare and ppv2_send do with such a packet on its way in, in one call. */
+__noinline int ppv2_quick(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, __u32 way)
+{
+	bool failed;
+
+	if (!p || !entry)
+		return VERDICT_DROP;
+	if (entry->flags & CT_REPLY) {
+		if (!has_plain_options(skb, p))
+			return PPV2_NOT_QUICK;
+		failed = replace_word(skb, p, 8, p->tcp_ack);
+	} else {
+		failed = replace_word(skb, p, 4, p->tcp_seq + ppv2_length(&p->key));
+	}
+	if (failed)
+		return drop_packet(skb, p, entry, DROP_PPV2);
+	if (rewrite(skb, p, entry, way <= CT_WAY_NEIGH, way_writes_macs(way)))
+		return drop_packet(skb, p, entry, DROP_REWRITE);
+	return leave(entry, way, false);
+}
+
 static __always_inline int ppv2_forward(struct __sk_buff *skb, const struct pkt *p, struct ct_entry *entry, __u8 way,
 					const bool egress)
 {
-	int verdict = ppv2_prepare(skb, p, entry, egress);
+	int verdict;
 
+	if (likely(!egress && ppv2_is_quick(p, entry))) {
+		verdict = ppv2_quick(skb, p, entry, way);
+		if (likely(verdict != PPV2_NOT_QUICK))
+			return verdict;
+	}
+	verdict = ppv2_prepare(skb, p, entry, egress);
 	return verdict == VERDICT_CONTINUE ? ppv2_send(skb, p, entry, way, egress) : verdict;
 }

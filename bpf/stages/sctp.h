@@ -196,7 +196,7 @@ static __always_inline int sctp_one_way(const struct pkt *p, struct ct_entry *en
 static __always_inline void sctp_begin(const struct ct_key *first, struct ct_entry *entry, __u32 tag)
 {
 	entry->tcp_ack = tag;
-	sctp_remember_opening(first, tag, 1);
+	sctp_remember_opening(first, tag, 1, (__u32)entry->nsport << 16 | entry->ndport);
 }
 
 /* Everything of SCTP but data of established associations. */
@@ -275,7 +275,7 @@ __noinline int sctp_advance(struct __sk_buff *skb, const struct pkt *p, struct c
 			entry->tcp_ack = tag;
 			other->tcp_ack = asked;
 			state = CT_SCTP_INIT_ACK;
-			sctp_remember_opening(&first, asked, 0);
+			sctp_remember_opening(&first, asked, 0, (__u32)first.dport << 16 | first.sport);
 		} else if (!known || !other || other->tcp_ack != asked) {
 			sctp_offer(&reverse, asked, tag);
 		}

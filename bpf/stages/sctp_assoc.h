@@ -30,23 +30,41 @@ __noinline int sctp_remember(const struct ct_key *first, __u32 endpoint_tag, __u
 	return 0;
 }
 
-/* In a handshake: the tag that packets of the client carry, or of the endpoint (`reply`). */
-__noinline int sctp_remember_opening(const struct ct_key *first, __u32 tag, __u32 reply)
+/* Where a handshake whose packets have this tag and these ports is remembered. Tags are random (RFC 9260 5.3.1). */
+static __always_inline struct ct_sctp_opening *sctp_opening(const struct ct_sctp_assoc_key *key)
 {
-	struct ct_sctp_assoc_key key = { .tag = tag };
-	struct ct_sctp_assoc assoc = { .reply = reply };
-	struct ct_entry *entry;
+	__u32 ports = (__u32)key->dport << 16 | key->sport;
+	__u32 place = (key->tag ^ ports * 0x9e3779b1) * 0x85ebca6b >> (32 - CT_SCTP_OPENING_BITS);
 
-	if (!first)
+	return bpf_map_lookup_elem(&ct_sctp_begun, &place);
+}
+
+/*
+ * In a handshake: the tag that packets of the client carry, or of the endpoint (`reply`), and their ports, source in the
+ * lower half, as they arrive.
+ */
+__noinline int sctp_remember_opening(const struct ct_key *first, __u32 tag, __u32 reply, __u32 ports)
+{
+	struct ct_sctp_assoc_key key = { .tag = tag, .sport = ports, .dport = ports >> 16 };
+	struct ct_sctp_opening *opening = sctp_opening(&key);
+
+	if (!first || !opening)
 		return 0;
-	assoc.first = *first;
-	entry = ct_lookup(&assoc.first);
-	if (!entry)
-		return 0;
-	key.sport = reply ? entry->ndport : first->sport;
-	key.dport = reply ? entry->nsport : first->dport;
-	bpf_map_update_elem(&ct_sctp_opening, &key, &assoc, BPF_ANY);
+	opening->key = key;
+	opening->first = *first;
+	opening->reply = reply;
 	return 0;
+}
+
+/* The handshake that packets with this tag and these ports belong to, or NULL. */
+static __always_inline struct ct_sctp_opening *sctp_find_opening(__u32 tag, const struct ct_key *flow)
+{
+	struct ct_sctp_assoc_key key = { .tag = tag, .sport = flow->sport, .dport = flow->dport };
+	struct ct_sctp_opening *opening = sctp_opening(&key);
+
+	if (!opening || opening->key.tag != tag || opening->key.sport != key.sport || opening->key.dport != key.dport)
+		return NULL;
+	return opening;
 }
 
 /* The association of either direction of its first flow ends: what its paths do is nobody's any more. */

@@ -147,16 +147,12 @@ __noinline int sctp_readdress(struct __sk_buff *skb, struct pkt *p, const struct
 /* A packet of a handshake that was begun between other addresses: VERDICT_CONTINUE when it is. */
 __noinline int sctp_join_handshake(struct __sk_buff *skb, struct pkt *p, __u32 service_id)
 {
-	struct ct_sctp_assoc_key key = {};
-	struct ct_sctp_assoc *opening;
+	struct ct_sctp_opening *opening;
 	struct ct_entry *first;
 
 	if (!p)
 		return VERDICT_NEXT;
-	key.tag = p->tcp_seq;
-	key.sport = p->key.sport;
-	key.dport = p->key.dport;
-	opening = bpf_map_lookup_elem(&ct_sctp_opening, &key);
+	opening = sctp_find_opening(p->tcp_seq, &p->key);
 	first = opening ? ct_lookup(&opening->first) : NULL;
 	if (!first || first->state >= CT_SCTP_EST || (!opening->reply && first->service_id != service_id))
 		return VERDICT_NEXT;

@@ -33,7 +33,7 @@ describe('the conntrack plugin', () => {
       ['ct_new', 2048],
       ['ct_idle', 2048],
       ['ct_sctp_assoc', 2048],
-      ['ct_sctp_opening', 8192],
+      ['ct_sctp_begun', 16_384],
       ['ct_sctp_offer', 2048],
       ['ct_pass', 2],
       ['dp_counter', 192],

@@ -10,6 +10,7 @@ import {
   ctSctpAssocKey,
   ctSctpOffer,
   ctSctpOfferKey,
+  ctSctpOpening,
 } from './layout.gen.js';
 
 /** Each direction of a flow has its own entry. */
@@ -60,7 +61,8 @@ export function associationTableSpecs(config: ConntrackConfig): readonly FlowTab
   const offer = { key: bytes(ctSctpOfferKey.size), value: bytes(ctSctpOffer.size) };
   return [
     { ...association, name: 'ct_sctp_assoc', type: 'hash', maxEntries: Math.min(config.maxFlows, 262_144) },
-    { ...association, name: 'ct_sctp_opening', type: 'lru_hash', maxEntries: 8192 },
+    // One size: the packet path makes numbers of so many bits.
+    { name: 'ct_sctp_begun', type: 'array', key: bytes(4), value: bytes(ctSctpOpening.size), maxEntries: 16_384 },
     { ...offer, name: 'ct_sctp_offer', type: 'lru_hash', maxEntries: 2048 },
   ];
 }

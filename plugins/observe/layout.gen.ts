@@ -965,6 +965,28 @@ export const ctSctpAssoc: Codec<CtSctpAssoc> = struct(
   },
 );
 
+/** C: struct ct_sctp_opening */
+export interface CtSctpOpening {
+  key: CtSctpAssocKey;
+  first: CtKey;
+  reply: number;
+}
+export const ctSctpOpening: Codec<CtSctpOpening> = struct(
+  {
+    key: ctSctpAssocKey,
+    first: ctKey,
+    reply: u32,
+  },
+  {
+    size: 56,
+    offsets: {
+      key: 0,
+      first: 8,
+      reply: 48,
+    },
+  },
+);
+
 /** C: struct ct_sctp_offer_key */
 export interface CtSctpOfferKey {
   flow: CtKey;

@@ -26,14 +26,7 @@ export const SHARED_MAPS: readonly string[] = [
  * State a program finds by key: entries are fetched from the real table as the packet needs them. It needs those of its
  * own flow, and those it would have met where it wrote an entry of its own.
  */
-export const FETCHED_MAPS: readonly string[] = [
-  'ct_flow',
-  'ct_new',
-  'ct_sctp_assoc',
-  'ct_sctp_offer',
-  'ct_sctp_opening',
-  'lb_affinity',
-];
+export const FETCHED_MAPS: readonly string[] = ['ct_flow', 'ct_new', 'ct_sctp_assoc', 'ct_sctp_offer', 'lb_affinity'];
 
 /**
  * State a program finds by number: cursors, idle times, flows that are counted. Elements of the services the packet may
@@ -41,8 +34,8 @@ export const FETCHED_MAPS: readonly string[] = [
  */
 export const COPIED_MAPS = ['lb_ep_flows', 'lb_svc_state'] as const;
 
-/** State a program finds by an address, few entries: the instance begins with all of them. */
-export const BEGUN_MAPS: readonly string[] = ['lb_tunnel_mtu'];
+/** State a program finds by an address or a hash, few entries: the instance begins with all of them. */
+export const BEGUN_MAPS: readonly string[] = ['ct_sctp_begun', 'lb_tunnel_mtu'];
 
 /** What it only writes, and state that changes no decision about one packet: empty at first. */
 export const EMPTY_MAPS: readonly string[] = [

@@ -21,6 +21,7 @@ import {
   ctSctpAssocKey,
   ctSctpOffer,
   ctSctpOfferKey,
+  ctSctpOpening,
 } from '../../plugins/conntrack/layout.gen.js';
 import {
   lbAddress,
@@ -64,7 +65,7 @@ export function openPathMaps(fdOf: (name: string) => number, cpus: number) {
     heldFragments: open('frag_held', fragHeldKey, fragHeld),
     associations: open('ct_sctp_assoc', ctSctpAssocKey, ctSctpAssoc),
     offers: open('ct_sctp_offer', ctSctpOfferKey, ctSctpOffer),
-    openings: open('ct_sctp_opening', ctSctpAssocKey, ctSctpAssoc),
+    openings: open('ct_sctp_begun', u32, ctSctpOpening),
     services: open('lb_service', lbServiceKey, lbService),
     ranges: open('lb_range', lbRangeKey, lbService),
     lbControl: open('lb_control', u32, lbControl),
@@ -83,13 +84,12 @@ export function openPathMaps(fdOf: (name: string) => number, cpus: number) {
 
 export type PathMaps = ReturnType<typeof openPathMaps>;
 
-/** Maps whose elements come and go; the rest are arrays. */
+/** Maps whose elements come and go; the rest are arrays. Openings are found with the flows they belong to only. */
 const TABLES = [
   'flows',
   'pending',
   'idle',
   'associations',
-  'openings',
   'services',
   'ranges',
   'addresses',

@@ -3,7 +3,7 @@
  * (RFC 9260 5.1.2, 6.4).
  */
 import { describe, expect, it } from 'vitest';
-import { CtSctpState as STATE } from '../../plugins/conntrack/layout.gen.js';
+import { type CtSctpOpening, CtSctpState as STATE } from '../../plugins/conntrack/layout.gen.js';
 import { LbServiceFlags } from '../../plugins/lb/layout.gen.js';
 import {
   ABORT,
@@ -476,6 +476,46 @@ describePath('SCTP with several addresses', (bench) => {
       talk.expectState(STATE.CT_SCTP_EST);
       expect(talk.paths().entries).toBe(0);
       talk.fromClient([data('question')]);
+    });
+
+    /** What is remembered of handshakes becomes something else, as when another is put in its place. */
+    const disturb = (change: (opening: CtSctpOpening) => Partial<CtSctpOpening>) => {
+      const { openings } = bench().path.maps;
+      for (const [place, opening] of openings.entries()) {
+        if (opening.key.tag) openings.change(place, change(opening));
+      }
+    };
+    const forget = () => disturb(({ key }) => ({ key: { ...key, tag: ~key.tag >>> 0 } }));
+
+    it('a handshake that another has taken the place of begins again', () => {
+      const talk = open(family);
+      const answer = talk.answer([talk.initAck()], { endpoint: elsewhere });
+      talk.fromClient([talk.init()], { tag: 0 });
+      forget();
+      expectUntouched(talk.sendAnswer(answer), buildFrame(answer));
+      talk.expectState(STATE.CT_SCTP_INIT);
+      talk.fromClient([talk.init()], { tag: 0 });
+      expect(parseFrame(talk.sendAnswer(answer).frame).ip).toMatchObject({ source: talk.vip });
+      talk.expectState(STATE.CT_SCTP_INIT_ACK);
+    });
+
+    it('a handshake that is mixed up with another lets nothing into that', () => {
+      const talk = open(family);
+      talk.fromClient([talk.init()], { tag: 0 });
+      const tag = CLIENT_TAG + 1;
+      talk.fromClient([talk.init([SUPPORTED], tag)], { tag: 0, client: other });
+      disturb(({ first, key }) => (key.tag === tag ? { first: { ...first, saddr: talk.client.address } } : {}));
+      expect(talk.sendAnswer(talk.answer([talk.initAck()], { endpoint: elsewhere, tag })).verdict).toBe(VERDICT.drop);
+      expect(counters()).toMatchObject({ DROP_SCTP_TAG: 1 });
+      talk.expectState(STATE.CT_SCTP_INIT);
+    });
+
+    it('an association is not disturbed by what becomes of its handshake', () => {
+      const talk = established(family);
+      forget();
+      talk.fromClient([data('question')]);
+      talk.fromEndpoint([data('answer')]);
+      talk.fromClient([HEARTBEAT], { client: other, vip: second });
     });
 
     it('nobody else has a word in a handshake', () => {
