@@ -17,7 +17,7 @@ import { PassScheduler } from './pass-scheduler.js';
 import { ResetSender } from './reset-sender.js';
 
 /** After these a pass may find other flows than the last, or flows that end sooner. */
-const NEWS = ['created', 'confirmed', 'closed', 'expired'] as const;
+const NEWS = ['created', 'path', 'confirmed', 'closed', 'expired'] as const;
 
 export default definePlugin({
   name: 'conntrack',
