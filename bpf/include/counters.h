@@ -48,7 +48,8 @@ enum dp_counter {
 	EVENT_PPV2_RESENT = 141,   /* header sent again because the endpoint has not got it */
 	EVENT_SCTP_PATH = 142,	   /* another path of a known association */
 	EVENT_TUNNELLED = 143,
-	EVENT_FAMILY = 144, /* packet between families */
+	EVENT_FAMILY = 144,	 /* packet between families */
+	EVENT_FLOW_CLOSED = 145, /* its ends have said so: it lingers for a few seconds only */
 
 	DP_COUNTERS = 192,
 };

@@ -211,8 +211,9 @@ struct ct_pass {
 	__u32 seen;
 	__u32 expired;
 	__u32 now;	     /* ticks the pass began, set by the daemon; 0: each element asks the clock */
-	__u32 closing_ticks; /* how long closed TCP flows linger, set by the daemon; 0: as long as others in passing */
-	__u32 cut;	     /* set by the daemon: flows of endpoints with LB_EP_CUT end too */
+	__u16 closing_ticks; /* how long closed TCP flows linger, set by the daemon; 0: as long as others in passing */
+	__u16 cut;	     /* set by the daemon: flows of endpoints with LB_EP_CUT end too */
+	__u32 next; /* ticks until the first of the entries that stay is over; the daemon begins with the most */
 };
 
 struct {

@@ -223,10 +223,13 @@ __noinline int ct_one_way_advance(const struct pkt *p, struct ct_entry *entry)
 	}
 	if (p->tcp_flags & TCP_ACK)
 		entry->tcp_ack = p->tcp_ack;
-	if (p->tcp_flags & (TCP_RST | TCP_FIN))
+	if (p->tcp_flags & (TCP_RST | TCP_FIN)) {
 		entry->state = CT_TCP_CLOSED_WAIT;
-	else if (p->tcp_flags & TCP_ACK && state == CT_TCP_SYN_SENT)
+		if (state != CT_TCP_CLOSED_WAIT)
+			count(EVENT_FLOW_CLOSED);
+	} else if (p->tcp_flags & TCP_ACK && state == CT_TCP_SYN_SENT) {
 		entry->state = CT_TCP_EST;
+	}
 	return entry->state == CT_TCP_EST ? ct_confirm(p, entry, NULL) : CT_KEPT;
 }
 
@@ -239,7 +242,7 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 	struct ct_entry *other;
 	bool confirmed = false;
 	bool reply;
-	__u8 state;
+	__u8 state, before;
 
 	if (!p || !entry)
 		return CT_KEPT;
@@ -294,9 +297,13 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 			state = other && other->flags & CT_FIN_SEEN ? CT_TCP_CLOSED_WAIT : CT_TCP_FINI;
 		}
 	}
+	before = entry->state;
 	entry->state = state;
 	if (other)
 		other->state = state;
+	/* Once both entries say so, for a pass that looks after it was counted. */
+	if (state == CT_TCP_CLOSED_WAIT && before != state)
+		count(EVENT_FLOW_CLOSED);
 	return confirmed ? ct_confirm(p, entry, other) : CT_KEPT;
 }
 

@@ -65,7 +65,7 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	struct lb_service_state *service;
 	struct lb_endpoint_flows *flows;
 	struct ct_half_open *count;
-	__u32 now, idle, reset, service_id, endpoint_id;
+	__u32 now, idle, silent, reset, service_id, endpoint_id;
 	bool dead;
 	__u8 byte = 0;
 
@@ -95,13 +95,17 @@ static __always_inline int walk_flow(struct bpf_iter__bpf_map_elem *ctx, __u32 t
 	idle = dead ? 0 : ct_idle_ticks(current->proto, entry->state, service);
 	if (!dead && pass->closing_ticks && current->proto == IPPROTO_TCP && entry->state == CT_TCP_CLOSED_WAIT)
 		idle = pass->closing_ticks;
-	if (dead || is_idle(entry, idle, now)) {
+	silent = now - entry->seen;
+	if (dead || silent_too_long(silent, idle)) {
 		struct ct_key key = *current;
 
 		if (end_unless_answered(&key, entry, idle, now, reset)) {
 			pass->expired++;
 			return 0;
 		}
+		/* The time of the other direction, which keeps this one alive, is the flow's. */
+	} else if (idle - silent < pass->next) {
+		pass->next = idle - silent;
 	}
 	if (unlikely((entry->flags & (CT_PENDING | CT_REPLY)) == CT_PENDING)) {
 		flows = bpf_map_lookup_elem(&lb_ep_flows, &endpoint_id);

@@ -33,10 +33,15 @@ static __always_inline __u32 ct_idle_ticks(__u8 proto, __u8 state, const struct 
 	}
 }
 
+/* `silent` is below zero when a packet has come in since the time was taken. */
+static __always_inline bool silent_too_long(__u32 silent, __u32 idle)
+{
+	return (__s32)silent > (__s32)idle;
+}
+
 static __always_inline bool is_idle(const struct ct_entry *entry, __u32 idle, __u32 now)
 {
-	/* A packet may have come in since `now` was taken. */
-	return (__s32)(now - entry->seen) > (__s32)idle;
+	return silent_too_long(now - entry->seen, idle);
 }
 
 /* One timer does for both directions: they are looked up anew each time, and a flow that is gone ends it. */

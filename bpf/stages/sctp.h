@@ -74,6 +74,7 @@ __noinline int sctp_enter(const struct ct_key *first, __u32 state)
 	if (other)
 		other->flags |= CT_PATH;
 	sctp_forget(first, entry);
+	count(EVENT_FLOW_CLOSED);
 	return 0;
 }
 

@@ -99,6 +99,7 @@ export const DpCounter = {
   EVENT_SCTP_PATH: 142,
   EVENT_TUNNELLED: 143,
   EVENT_FAMILY: 144,
+  EVENT_FLOW_CLOSED: 145,
   DP_COUNTERS: 192,
 } as const;
 

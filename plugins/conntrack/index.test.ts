@@ -67,7 +67,8 @@ describe('the conntrack plugin', () => {
     await service.purgeServices([]);
     expect(passed).not.toHaveBeenCalled();
     await Promise.all([service.purgeServices([1]), service.purgeServices([2]), service.purgeServices([3, 4])]);
-    expect(passed).toHaveBeenCalledTimes(2);
+    // Who asked during a pass gets one of their own, unless the first has found that there is no flow.
+    expect(passed).toHaveBeenCalledTimes(1);
   });
 
   it('cuts endpoints with one pass for many callers, and none for no endpoint', async () => {
@@ -79,7 +80,7 @@ describe('the conntrack plugin', () => {
     const asked = [service.cutEndpoints([1]), service.cutEndpoints([2, 3])];
     expect(test.maps.get('ct_pass')?.get(0)).toMatchObject({ cut: 1 });
     await Promise.all(asked);
-    expect(passed).toHaveBeenCalledTimes(2);
+    expect(passed).toHaveBeenCalledTimes(1);
     // Without any flow ever there would be nothing to look for.
     test.maps.get('dp_counter')?.set(EVENT.created, 1n);
     await service.purgeServices([1]);

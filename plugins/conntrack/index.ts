@@ -16,6 +16,9 @@ import { closingTicks, entriesLeft, runPass } from './pass.js';
 import { PassScheduler } from './pass-scheduler.js';
 import { ResetSender } from './reset-sender.js';
 
+/** After these a pass may find other flows than the last, or flows that end sooner. */
+const NEWS = ['created', 'path', 'confirmed', 'closed', 'expired'] as const;
+
 export default definePlugin({
   name: 'conntrack',
   sdk: '^0.1.0',
@@ -39,7 +42,7 @@ export default definePlugin({
           closingTicks: closingTicks(scheduler.last ? entriesLeft(scheduler.last) : 0),
           cut,
         }),
-      flowsCreated: () => readEvent(counters, 'created'),
+      activity: () => NEWS.reduce((sum, event) => sum + readEvent(counters, event), 0n),
       intervalMs: ctx.config.passIntervalMs,
       log: ctx.log,
     });
@@ -62,6 +65,7 @@ export default definePlugin({
       setServiceNames(name) {
         nameOf = name;
       },
+      idleTimesChanged: () => scheduler.hasten(),
       onPass: (listener) => scheduler.onPass(listener),
     });
     ctx.onStart(() => {

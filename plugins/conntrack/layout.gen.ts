@@ -263,14 +263,16 @@ export interface CtPass {
   now: number;
   closingTicks: number;
   cut: number;
+  next: number;
 }
 export const ctPass: Codec<CtPass> = struct(
   {
     seen: u32,
     expired: u32,
     now: u32,
-    closingTicks: u32,
-    cut: u32,
+    closingTicks: u16,
+    cut: u16,
+    next: u32,
   },
   {
     size: 20,
@@ -279,7 +281,8 @@ export const ctPass: Codec<CtPass> = struct(
       expired: 4,
       now: 8,
       closingTicks: 12,
-      cut: 16,
+      cut: 14,
+      next: 16,
     },
   },
 );

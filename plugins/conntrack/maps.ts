@@ -92,7 +92,15 @@ export const counterSpec: MapSpec<number, bigint> = {
 };
 
 /** Events of `enum dp_counter` this plugin reads. Numbers are never reused. */
-export const EVENT = { created: 128, confirmed: 129, tableFull: 130, expired: 135, resetLost: 137 } as const;
+export const EVENT = {
+  created: 128,
+  confirmed: 129,
+  tableFull: 130,
+  expired: 135,
+  resetLost: 137,
+  path: 142,
+  closed: 145,
+} as const;
 
 export type CounterView = MapView<number, bigint>;
 

@@ -5,18 +5,19 @@ import { PassScheduler } from './pass-scheduler.js';
 
 const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() } satisfies Logger;
 
-function scheduler(options: { durationMs?: number; entries?: number; created?: bigint } = {}) {
-  const created = options.created ?? 0n;
-  const state = { passes: 0, cuts: [] as boolean[], created, entries: options.entries ?? 0, fails: false };
-  const durationMs = options.durationMs ?? 10;
+/** `restMs`: until the first flow is over, as a pass finds it. */
+function scheduler(options: { durationMs?: number; entries?: number; activity?: bigint; restMs?: number } = {}) {
+  const { activity = 0n, entries = 0, restMs = 0, durationMs = 10 } = options;
+  const state = { passes: 0, cuts: [] as boolean[], activity, entries, restMs, fails: false };
   const run = async (cut: boolean): Promise<PassResult> => {
     state.cuts.push(cut);
     await new Promise((resolve) => setTimeout(resolve, durationMs));
     state.passes++;
     if (state.fails) throw new Error('walk failed');
-    return { confirmed: { seen: state.entries, expired: 0 }, fresh: { seen: 0, expired: 0 }, durationMs };
+    const confirmed = { seen: state.entries, expired: 0 };
+    return { confirmed, fresh: { seen: 0, expired: 0 }, restMs: state.restMs, durationMs };
   };
-  const passes = new PassScheduler({ run, flowsCreated: () => state.created, intervalMs: 1000, log });
+  const passes = new PassScheduler({ run, activity: () => state.activity, intervalMs: 1000, log });
   return { state, passes };
 }
 
@@ -31,17 +32,85 @@ afterEach(() => {
 
 describe('PassScheduler', () => {
   it.each([
-    ['where there has never been a flow', 0n, 1],
-    ['where there have been flows', 7n, 2],
-  ])('rests when the tables are empty and wakes with the first flow: %s', async (_, created, expected) => {
-    const { state, passes } = scheduler({ created });
+    ['where there has never been a flow', 0n],
+    ['where there have been flows', 7n],
+  ])('rests when the tables are empty and wakes with the first flow: %s', async (_, activity) => {
+    const { state, passes } = scheduler({ activity });
     passes.start();
-    await vi.advanceTimersByTimeAsync(60_000);
-    expect(state.passes).toBe(expected);
-    state.created = created + 1n;
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(state.passes).toBe(1);
+    state.activity = activity + 1n;
     state.entries = 2;
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(state.passes).toBeGreaterThanOrEqual(expected + 4);
+    expect(state.passes).toBeGreaterThanOrEqual(5);
+    await passes.stop();
+  });
+
+  it('rests until the first flow is over', async () => {
+    const { state, passes } = scheduler({ entries: 2, activity: 1n, restMs: 30_000 });
+    passes.start();
+    await vi.advanceTimersByTimeAsync(30_900);
+    expect(state.passes).toBe(1);
+    await vi.advanceTimersByTimeAsync(1_200);
+    expect(state.passes).toBe(2);
+    await passes.stop();
+  });
+
+  it('rests for a minute at most', async () => {
+    const { state, passes } = scheduler({ entries: 2, activity: 1n, restMs: 86_400_000 });
+    passes.start();
+    await vi.advanceTimersByTimeAsync(601_000);
+    expect(state.passes).toBeGreaterThanOrEqual(9);
+    expect(state.passes).toBeLessThanOrEqual(11);
+    await passes.stop();
+  });
+
+  it('looks again within a second when a flow began, was closed or ended, and rests again', async () => {
+    const { state, passes } = scheduler({ entries: 2, activity: 1n, restMs: 30_000 });
+    passes.start();
+    await vi.advanceTimersByTimeAsync(5_000);
+    state.activity = 2n;
+    await vi.advanceTimersByTimeAsync(1_100);
+    expect(state.passes).toBe(2);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(state.passes).toBe(2);
+    await passes.stop();
+  });
+
+  it('looks again when something happened while it looked', async () => {
+    const { state, passes } = scheduler({ entries: 2, activity: 1n, restMs: 30_000, durationMs: 40 });
+    passes.start();
+    await vi.advanceTimersByTimeAsync(1_020);
+    state.activity = 2n;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(state.passes).toBe(2);
+    await passes.stop();
+  });
+
+  it.each([
+    ['between passes', 5_000],
+    ['during a pass', 1_020],
+  ])('is not put off when flows may be over sooner than it knew: told %s', async (_, when) => {
+    const { state, passes } = scheduler({ entries: 2, activity: 1n, restMs: 30_000, durationMs: 40 });
+    passes.start();
+    await vi.advanceTimersByTimeAsync(when);
+    passes.hasten();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(state.passes).toBe(2);
+    await passes.stop();
+  });
+
+  it('looks again soon after a pass that failed', async () => {
+    const { state, passes } = scheduler({ entries: 2, activity: 1n, restMs: 30_000 });
+    passes.start();
+    await vi.advanceTimersByTimeAsync(2_000);
+    state.fails = true;
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(log.error).toHaveBeenCalled();
+    state.fails = false;
+    const failed = state.passes;
+    await vi.advanceTimersByTimeAsync(1_100);
+    expect(state.passes).toBe(failed + 1);
     await passes.stop();
   });
 
@@ -78,13 +147,13 @@ describe('PassScheduler', () => {
   });
 
   it('answers a request at once when there is nothing to expire', async () => {
-    const { state, passes } = scheduler({ created: 7n });
+    const { state, passes } = scheduler({ activity: 7n });
     for (let round = 0; round < 5; round++) {
       const request = passes.request();
       await vi.advanceTimersByTimeAsync(10);
       await request;
     }
-    expect(state.passes).toBe(3);
+    expect(state.passes).toBe(1);
   });
 
   it('tells listeners after each pass, until they leave', async () => {

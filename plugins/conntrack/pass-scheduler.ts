@@ -4,23 +4,20 @@ import { entriesLeft, type PassResult } from './pass.js';
 export interface PassSchedulerOptions {
   /** `cut`: flows of endpoints marked to be cut end too. */
   run(cut: boolean): Promise<PassResult>;
-  /** Flows created since the maps were made. */
-  flowsCreated(): bigint;
+  /** Grows whenever a flow began, moved, ended, or is to end sooner than a pass before could know. Cheap to ask. */
+  activity(): bigint;
   readonly intervalMs: number;
   readonly log: Logger;
 }
 
 /** A pass of 200 ms runs at most every 4 s: 5 % of one CPU. */
 const REST_PER_WORK = 20;
-/**
- * The first empty pass may have missed a flow that went from one table to the other. Where there has never been a flow,
- * one pass says enough: flows are counted after they are in a table, so one that it missed is counted later.
- */
-const EMPTY_PASSES_TO_REST = 2;
+/** However late the first flow is to end. What nobody foresaw is put right by then, for 20 ms of an idle machine. */
+const LONGEST_REST_MS = 60_000;
 
 /**
- * Decides when expiry passes run: at an interval, on request, and not at all while there is nothing to expire. One at
- * a time.
+ * Decides when expiry passes run: on request; at an interval while flows come and go; otherwise when the first of the
+ * flows the last pass left is over; and not at all while there is none. One at a time.
  */
 export class PassScheduler {
   readonly #options: PassSchedulerOptions;
@@ -29,8 +26,10 @@ export class PassScheduler {
   #running: Promise<void> | undefined;
   #waiting: Promise<void> | undefined;
   #last: PassResult | undefined;
-  #createdAtLast: bigint | undefined;
-  #emptyPasses = 0;
+  /** When the last pass began: what it did itself, and what it may have missed therefore, is news for the next. */
+  #activityAtLast: bigint | undefined;
+  #dueAt = 0;
+  #isHastened = false;
   #cutsNext = false;
   #isStopped = false;
 
@@ -44,7 +43,6 @@ export class PassScheduler {
   }
 
   start(): void {
-    this.#createdAtLast ??= this.#options.flowsCreated();
     this.#schedule(this.#options.intervalMs);
   }
 
@@ -82,8 +80,17 @@ export class PassScheduler {
     return this.request();
   }
 
+  /** Flows may be over sooner than the last pass found: the next one is not put off. */
+  hasten(): void {
+    this.#isHastened = true;
+  }
+
   #begin(): Promise<void> {
-    if (this.#isStopped || this.#hasNothingToDo()) return Promise.resolve();
+    if (this.#isStopped) return Promise.resolve();
+    if (this.#hasNothingToDo()) {
+      this.#cutsNext = false;
+      return Promise.resolve();
+    }
     this.#running = this.#pass().finally(() => {
       this.#running = undefined;
     });
@@ -91,13 +98,15 @@ export class PassScheduler {
   }
 
   async #pass(): Promise<void> {
-    const created = this.#options.flowsCreated();
+    const activity = this.#options.activity();
+    const start = performance.now();
     const cut = this.#cutsNext;
     this.#cutsNext = false;
+    this.#isHastened = false;
+    this.#dueAt = 0;
     const result = await this.#options.run(cut);
-    const isQuiet = entriesLeft(result) === 0 && created === this.#createdAtLast;
-    this.#emptyPasses = isQuiet ? this.#emptyPasses + 1 : 0;
-    this.#createdAtLast = created;
+    this.#dueAt = start + (entriesLeft(result) === 0 ? Infinity : Math.min(result.restMs, LONGEST_REST_MS));
+    this.#activityAtLast = activity;
     this.#last = result;
     for (const listener of this.#listeners) this.#notify(listener);
   }
@@ -111,8 +120,16 @@ export class PassScheduler {
   }
 
   #hasNothingToDo(): boolean {
-    const enough = this.#createdAtLast === 0n ? 1 : EMPTY_PASSES_TO_REST;
-    return this.#emptyPasses >= enough && this.#options.flowsCreated() === this.#createdAtLast;
+    return this.#dueAt === Infinity && !this.#hasNews();
+  }
+
+  /** Flows are counted after they are in a table, so one that a pass missed is counted later. */
+  #hasNews(): boolean {
+    return this.#options.activity() !== this.#activityAtLast;
+  }
+
+  #isDue(): boolean {
+    return this.#isHastened || performance.now() >= this.#dueAt || this.#hasNews();
   }
 
   #schedule(delayMs: number): void {
@@ -123,7 +140,7 @@ export class PassScheduler {
 
   async #tick(): Promise<void> {
     try {
-      await this.request();
+      if (this.#isDue()) await this.request();
     } catch (error) {
       this.#options.log.error({ err: error }, 'expiry pass failed');
     }

@@ -11,10 +11,15 @@ export interface TableResult {
 export interface PassResult {
   readonly confirmed: TableResult;
   readonly fresh: TableResult;
+  /** From the beginning of the pass to the end of the first flow it left, if no packet comes; Infinity: it left none. */
+  readonly restMs: number;
   readonly durationMs: number;
 }
 
 const TICKS_PER_SECOND = Math.floor(1e9 / 2 ** 20);
+const MS_PER_TICK = 2 ** 20 / 1e6;
+/** The greatest 32-bit number: no flow is left. */
+const NO_NEXT = 0xffff_ffff;
 const BUSY_ENTRIES = 32_768;
 
 /**
@@ -51,30 +56,34 @@ export interface PassTask {
 export async function runPass(
   dataplane: DataPlane,
   pass: MapSlice<number, CtPass>,
-  { closingTicks, cut }: PassTask,
+  task: PassTask,
 ): Promise<PassResult> {
   const start = performance.now();
   const now = ticksNow();
-  const order = { seen: 0, expired: 0, now, closingTicks, cut: cut ? 1 : 0 };
+  const { closingTicks: lingering } = task;
+  const order = { seen: 0, expired: 0, now, closingTicks: lingering, cut: task.cut ? 1 : 0, next: NO_NEXT };
   for (const table of Object.values(TABLE)) pass.set(table, order);
   dataplane.program('ct_pass_begin').run(new Uint8Array(8));
   await dataplane.walk('ct_walk', 'ct_flow').run();
   await dataplane.walk('ct_walk_new', 'ct_new').run();
   recountPending(dataplane);
-  return {
-    confirmed: readTable(pass, TABLE.confirmed),
-    fresh: readTable(pass, TABLE.fresh),
-    durationMs: performance.now() - start,
-  };
+  const confirmed = pass.get(TABLE.confirmed) ?? order;
+  const fresh = pass.get(TABLE.fresh) ?? order;
+  const durationMs = performance.now() - start;
+  // More flows than before: closed ones are to linger for less than this pass has reckoned with.
+  const isTooLong = lingering > closingTicks(left(confirmed) + left(fresh));
+  return { confirmed, fresh, restMs: isTooLong ? 0 : restOf([confirmed.next, fresh.next]), durationMs };
+}
+
+/** The flow is over when its time has run out: a tick later. */
+function restOf(next: readonly number[]): number {
+  const ticks = Math.min(...next);
+  return ticks === NO_NEXT ? Infinity : (ticks + 1) * MS_PER_TICK;
 }
 
 /** The packet path's clock: CLOCK_MONOTONIC in units of 2^20 ns, 32 bits. Never 0, which would mean "not told". */
 function ticksNow(): number {
   return Number((process.hrtime.bigint() >> 20n) & 0xffffffffn) || 1;
-}
-
-function readTable(pass: MapSlice<number, CtPass>, table: number): TableResult {
-  return pass.get(table) ?? { seen: 0, expired: 0 };
 }
 
 /** The program says in `from` where it stopped: short of the step at the end of the table. */

@@ -20,7 +20,7 @@ export interface LbWorld {
   readonly config: Pick<LbConfig, 'persistTimeoutSeconds' | 'vipAddresses'> & EndingDefaults;
   readonly maps: LbMaps;
   readonly network: Network;
-  readonly conntrack: Pick<Conntrack, 'purgeServices' | 'cutEndpoints'>;
+  readonly conntrack: Pick<Conntrack, 'purgeServices' | 'cutEndpoints' | 'idleTimesChanged'>;
   readonly dataplane: Pick<DataPlane, 'backend' | 'rawBatches'>;
   readonly log: Logger;
 }
@@ -50,7 +50,7 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
     enabled: config.vipAddresses === 'lo',
     setSysctl: dataplane.backend === 'kernel',
   });
-  const programmer = new Programmer({ maps, state, book, vips, ...config });
+  const programmer = new Programmer({ maps, state, book, vips, conntrack, ...config });
   const services = new ServiceBook(state);
   const whenFree = (ids: FreedIds) => {
     services.freed(ids.services);
@@ -86,6 +86,7 @@ export function createRules({ config, maps, network, conntrack, dataplane, log }
         dataplane,
         resumeLeaver: (endpoint, wasLeaving) => rules.resumeLeaver(endpoint, wasLeaving),
       });
+      conntrack.idleTimesChanged();
       for (const rule of desired.filter(hasStrangers)) {
         log.warn({ rule: describeRule(rule) }, 'endpoints of another family get no flows with proxy protocol v2');
       }

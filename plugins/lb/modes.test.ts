@@ -326,8 +326,12 @@ describe('the idle time', () => {
   it('of the user ends flows with a reset, the default one does not', () => {
     world.post(body());
     expect(state()).toMatchObject({ idleTicks: 240 * 953, reset: 0 });
+    const { idleTimes } = world.told;
     world.post(body({ inactiveTimeOut: 30 }));
     expect(state()).toMatchObject({ idleTicks: 30 * 953, reset: 1 });
+    expect(world.told.idleTimes).toBe(idleTimes + 1);
+    world.post(body({ inactiveTimeOut: 30, sel: 1 }));
+    expect(world.told.idleTimes).toBe(idleTimes + 1);
     expect(world.restart().maps.serviceState.get(service()?.serviceId ?? 0)).toMatchObject({ reset: 1 });
     world.post(body({ inactiveTimeOut: 240 }));
     expect(state()).toMatchObject({ idleTicks: 240 * 953, reset: 0 });

@@ -1,4 +1,4 @@
-import { ipFamily, type LoxilbError } from '@loxilb/sdk';
+import { type Conntrack, ipFamily, type LoxilbError } from '@loxilb/sdk';
 import { addressesOf } from './address-table.js';
 import type { AddressBook } from './addresses.js';
 import type { Claim } from './claims.js';
@@ -33,6 +33,7 @@ export interface ProgrammerParts {
   readonly state: LbState;
   readonly book: AddressBook;
   readonly vips: Pick<VipAddresses, 'acquire' | 'release' | 'isOurs'>;
+  readonly conntrack: Pick<Conntrack, 'idleTimesChanged'>;
   readonly persistTimeoutSeconds: number;
 }
 
@@ -231,6 +232,7 @@ export class Programmer {
   private setIdle(serviceId: number, idle: ReturnType<typeof idleOf>): void {
     const { serviceState } = this.parts.maps;
     serviceState.set(serviceId, { cursor: serviceState.get(serviceId)?.cursor ?? 0, ...idle, alive: 1 });
+    this.parts.conntrack.idleTimesChanged();
   }
 
   private writeSlots({ service, desired, before, planned, undo }: Change): SlotRun {

@@ -240,6 +240,7 @@ export const DpCounter = {
   EVENT_SCTP_PATH: 142,
   EVENT_TUNNELLED: 143,
   EVENT_FAMILY: 144,
+  EVENT_FLOW_CLOSED: 145,
   DP_COUNTERS: 192,
 } as const;
 
@@ -397,14 +398,16 @@ export interface CtPass {
   now: number;
   closingTicks: number;
   cut: number;
+  next: number;
 }
 export const ctPass: Codec<CtPass> = struct(
   {
     seen: u32,
     expired: u32,
     now: u32,
-    closingTicks: u32,
-    cut: u32,
+    closingTicks: u16,
+    cut: u16,
+    next: u32,
   },
   {
     size: 20,
@@ -413,7 +416,8 @@ export const ctPass: Codec<CtPass> = struct(
       expired: 4,
       now: 8,
       closingTicks: 12,
-      cut: 16,
+      cut: 14,
+      next: 16,
     },
   },
 );

@@ -105,6 +105,7 @@ const WORDS: Readonly<Record<ReasonName, Words>> = {
   EVENT_SCTP_PATH: ['another path of a known association', ''],
   EVENT_TUNNELLED: ['the packet went into a tunnel', ''],
   EVENT_FAMILY: ['the packet was made one of the other IP family', ''],
+  EVENT_FLOW_CLOSED: ['the ends of a flow have closed it: it lingers for a few seconds', ''],
 };
 
 /** Numbers below these are drops and passes. */

@@ -120,6 +120,8 @@ export interface Conntrack {
    * LB_EP_CUT in their flags, and LB_EP_RESET where both ends of open TCP flows are to be told.
    */
   cutEndpoints(endpointIds: readonly number[]): Promise<void>;
+  /** Idle times of services are others than they were: flows may be over sooner than the last pass found. */
+  idleTimesChanged(): void;
   /** Names shown in `get ct`. */
   setServiceNames(name: (serviceId: number) => string | undefined): void;
   /** Called after each expiry pass. */

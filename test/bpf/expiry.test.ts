@@ -35,6 +35,13 @@ function describeExpiry(bench: () => Bench): void {
     addPlainService(bench(), family, protocol, {}, { idleTicks: IDLE_SECONDS * TICKS_PER_SECOND });
   const flows = () => bench().flowCount().confirmed + bench().flowCount().pending;
 
+  /** To half a second: flows are as old as the packets before this. */
+  const expectNextEnd = (seconds: number) => {
+    const next = bench().path.nextEnd() / TICKS_PER_SECOND;
+    expect(next).toBeLessThanOrEqual(seconds);
+    expect(next).toBeGreaterThan(seconds - 0.5);
+  };
+
   /** Request and answer, and for TCP the rest of the handshake. */
   const establish = (family: Family, protocol: Protocol) => {
     const { vip, client, endpoint } = scene(family);
@@ -86,11 +93,49 @@ function describeExpiry(bench: () => Bench): void {
         .path.maps.flows.entries()
         .map(([, entry]) => entry.state);
       expect(states).toEqual([CtTcpState.CT_TCP_CLOSED_WAIT, CtTcpState.CT_TCP_CLOSED_WAIT]);
+      expect(bench().path.counters().EVENT_FLOW_CLOSED).toBe(1);
       age(bench(), 9);
       expect(bench().path.expire().expired).toBe(0);
+      expectNextEnd(1);
       age(bench(), 2);
       bench().path.expire();
       expect(flows()).toBe(0);
+    });
+
+    it('a reset that is believed closes a flow, once', () => {
+      const { vip } = scene(family);
+      add(family, 'tcp');
+      establish(family, 'tcp');
+      expect(bench().path.counters().EVENT_FLOW_CLOSED ?? 0).toBe(0);
+      const fields = { flags: TCP.rst | TCP.ack, sequence: 1001, acknowledgment: 500_001 };
+      const reset = packetFrom(scene(family).client, vip, opening('tcp', CLIENT_PORT, SERVICE_PORT, fields));
+      for (let sent = 0; sent < 2; sent++) bench().receive(reset, CLIENT_SIDE);
+      expect(bench().path.counters().EVENT_FLOW_CLOSED).toBe(1);
+    });
+
+    it('a pass knows when the first flow it left is over', () => {
+      const { client } = scene(family);
+      add(family, 'tcp');
+      expect(bench().path.expire()).toEqual({ flows: 0, expired: 0 });
+      expect(bench().path.nextEnd()).toBe(0xffff_ffff);
+      establish(family, 'tcp');
+      age(bench(), 40);
+      bench().path.expire();
+      expectNextEnd(IDLE_SECONDS - 40);
+      // The later direction counts.
+      age(bench(), 30, (reply) => reply);
+      age(bench(), 45);
+      bench().path.expire();
+      expectNextEnd(IDLE_SECONDS - 85);
+      const other = family === 4 ? 6 : 4;
+      add(other, 'udp');
+      bench().receive(conversation(other, 'udp').request, scene(other).client.device);
+      bench().path.expire();
+      expectNextEnd(5);
+      bench().receive(conversation(family, 'tcp').request, client.device);
+      age(bench(), IDLE_SECONDS + 1);
+      bench().path.expire();
+      expect(bench().path.nextEnd()).toBe(0xffff_ffff);
     });
 
     it('a flow with packets one way only is not idle', () => {

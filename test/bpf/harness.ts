@@ -133,7 +133,7 @@ export class PacketPath {
 
   /** One expiry pass, as the daemon makes it: both tables, then the pending counts. */
   expire(options: { readonly cut?: boolean } = {}): { readonly flows: number; readonly expired: number } {
-    const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: options.cut ? 1 : 0 };
+    const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: options.cut ? 1 : 0, next: 0xffff_ffff };
     this.maps.pass.set(0, fresh);
     this.maps.pass.set(1, fresh);
     runProgram(this.programFd('ct_pass_begin'), { contextIn: new Uint8Array(8) });
@@ -145,6 +145,11 @@ export class PacketPath {
       flows: passes.reduce((sum, pass) => sum + pass.seen, 0),
       expired: passes.reduce((sum, pass) => sum + pass.expired, 0),
     };
+  }
+
+  /** Ticks until the first of the flows the last pass left is over. */
+  nextEnd(): number {
+    return Math.min(this.maps.pass.need(0).next, this.maps.pass.need(1).next);
   }
 
   recount(from: number, to: number): void {

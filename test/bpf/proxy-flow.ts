@@ -192,7 +192,8 @@ export function changed(packet: Packet, fields: Fields): Packet {
 }
 
 export function expectCounters(bench: Bench, expected: Record<string, number>): void {
-  const { EVENT_RESOLVED, EVENT_FLOW_CREATED, EVENT_FLOW_CONFIRMED, ...rest } = bench.path.counters();
-  void [EVENT_RESOLVED, EVENT_FLOW_CREATED, EVENT_FLOW_CONFIRMED];
+  const { EVENT_RESOLVED, EVENT_FLOW_CREATED, EVENT_FLOW_CONFIRMED, EVENT_FLOW_CLOSED, ...rest } =
+    bench.path.counters();
+  void [EVENT_RESOLVED, EVENT_FLOW_CREATED, EVENT_FLOW_CONFIRMED, EVENT_FLOW_CLOSED];
   expect(rest).toEqual(expected);
 }

@@ -199,8 +199,10 @@ describePath('SCTP', (bench) => {
     it('an endpoint that refuses ends it, and the next INIT goes to the next endpoint', () => {
       const talk = open(4, 'default', 2);
       talk.fromClient([talk.init()], { tag: 0 });
+      expect(bench().path.counters().EVENT_FLOW_CLOSED ?? 0).toBe(0);
       talk.fromEndpoint([ABORT]);
       talk.expectState(STATE.CT_SCTP_ABORT);
+      expect(bench().path.counters().EVENT_FLOW_CLOSED).toBe(1);
       talk.endpoint = host(SERVER_SIDE, 4, 12);
       talk.establish();
       talk.expectState(STATE.CT_SCTP_EST);

@@ -15,11 +15,17 @@ describe('a TCP flow that was idle for too long', () => {
   });
   afterAll(() => lab?.dispose());
 
-  async function connect(family: Family, mode: 'default' | 'onearm' | 'fullnat', writes = 1) {
+  function serve(family: Family, mode: 'default' | 'onearm' | 'fullnat', inactiveTimeOut: number) {
     const { network, daemon } = lab;
-    port++;
     const [vip, endpoints] = [network.vip[family], [{ ip: network.server(1)[family] }]];
-    await createService(daemon, { vip, port, mode, inactiveTimeOut: IDLE_SECONDS, endpoints });
+    return createService(daemon, { vip, port, mode, inactiveTimeOut, endpoints });
+  }
+
+  async function connect(family: Family, mode: 'default' | 'onearm' | 'fullnat', writes = 1, idle = IDLE_SECONDS) {
+    const { network } = lab;
+    port++;
+    const vip = network.vip[family];
+    await serve(family, mode, idle);
     const options = JSON.stringify({ host: vip, port, writes });
     const client = network.client.netns.spawn('idle-client', process.execPath, [program, options]);
     await client.line(/connected/);
@@ -56,6 +62,17 @@ describe('a TCP flow that was idle for too long', () => {
     const client = await connect('v4', 'default', 9);
     expect(await client.ended()).toEqual(expected);
     expect(performance.now() - begin).toBeGreaterThan(4000 + IDLE_SECONDS * 1000 - 100);
+  });
+
+  it('began with a longer time, which was made shorter', async () => {
+    const client = await connect('v4', 'default', 1, 240);
+    // By now the daemon knows that nothing ends for four minutes.
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    await serve('v4', 'default', 6);
+    const { end, ms } = await client.ended();
+    expect(end).toBe('ECONNRESET');
+    expect(ms).toBeGreaterThan(5900);
+    expect(ms).toBeLessThan(8500);
   });
 
   it('ends while no daemon runs; the next one tells both ends', async () => {

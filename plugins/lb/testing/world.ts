@@ -25,6 +25,8 @@ export interface World extends LbParts {
   readonly refused: Set<string>;
   /** Ids of each purge. */
   readonly purged: number[][];
+  /** How often the conntrack plugin was told that idle times are others. */
+  readonly told: { idleTimes: number };
   /** Ids of each cut. */
   readonly cuts: number[][];
   /** What the core's store would hold. */
@@ -110,7 +112,11 @@ export function createWorld(options: WorldOptions = {}): World {
   const network = createNetwork(refused);
   const purged: number[][] = [];
   const cuts: number[][] = [];
+  const told = { idleTimes: 0 };
   const conntrack = {
+    idleTimesChanged(): void {
+      told.idleTimes++;
+    },
     async purgeServices(ids: readonly number[]): Promise<void> {
       if (fault.pass) throw new Error('walk failed');
       purged.push([...ids]);
@@ -148,6 +154,7 @@ export function createWorld(options: WorldOptions = {}): World {
         Object.values(maps).reduce((sum, { calls }) => Object.values(calls).reduce((a, b) => a + b, sum), 0),
       network,
       refused,
+      told,
       purged,
       cuts,
       stored,

@@ -138,7 +138,7 @@ export class Subject {
     if (!this.own) return;
     const { object } = this.own;
     const now = Number((process.hrtime.bigint() >> TICK_SHIFT) & 0xffff_ffffn);
-    const pass = { seen: 0, expired: 0, now: (now + FAR_TICKS) >>> 0, closingTicks: 0, cut: 0 };
+    const pass = { seen: 0, expired: 0, now: (now + FAR_TICKS) >>> 0, closingTicks: 0, cut: 0, next: 0 };
     updateMap(object.map('ct_pass'), word(0), encodeBytes(ctPass, pass));
     const walk = openWalk(object.program('ct_walk'), object.map('ct_flow'));
     const buffer = Buffer.alloc(1 << 16);
