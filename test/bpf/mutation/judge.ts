@@ -139,12 +139,13 @@ export class Judge {
     const known = model.flows.get(key);
     if (known && this.isSent(known, output, length, verdict)) {
       model.remember(packet, true);
-      if (known.reply && known.otherKey !== undefined) model.answered.add(known.otherKey);
+      model.noteHandshake(packet, known, key);
       return undefined;
     }
     const forward = known?.reply && known.service.way === 'proxy' ? model.flows.get(known.otherKey ?? '') : undefined;
     if (forward && this.proxy.isHeaderBack(packet, forward, output, length)) return undefined;
-    if (packet.part === Part.later) return 'a later part that went another way than its flow';
+    if (packet.part === Part.later)
+      return this.isPath(output, length) ? undefined : 'a later part that went another way than its flow';
     const opened = this.judgeOpening(key, known, output, length, verdict);
     const fault = opened !== undefined && this.isPath(output, length) ? undefined : opened;
     if (fault === undefined) model.remember(packet, true);
@@ -182,6 +183,7 @@ export class Judge {
   /**
    * Another path of an SCTP association: who knows its verification tag may send from any of his addresses, and to any
    * of his peer's. Which these may be has tests of its own; here, that all is between one service and its endpoints.
+   * Later parts have the ports of the first, which may have been dropped behind that path's back.
    */
   private isPath(output: Uint8Array, length: number): boolean {
     const { packet, model, outgoing, expected } = this;
@@ -201,9 +203,11 @@ export class Judge {
     const { packet, outgoing } = this;
     const { bytes, addresses: at, size } = outgoing;
     if (protocol !== SCTP || vip.length !== size) return false;
+    const later = packet.part === Part.later;
     return endpoints.some(({ address, port }) => {
-      const there = packet.dport === first && outgoing.dport === port && sameBytes(bytes, at + size, address, 0, size);
-      const back = packet.sport === port && outgoing.sport === first && sameBytes(bytes, at, vip, 0, size);
+      const ports = { there: later || outgoing.dport === port, back: later || outgoing.sport === first };
+      const there = packet.dport === first && ports.there && sameBytes(bytes, at + size, address, 0, size);
+      const back = packet.sport === port && ports.back && sameBytes(bytes, at, vip, 0, size);
       // Whoever sends to the address of a service does not reach another one's endpoint.
       const asked = this.model.serviceOf(packet)?.vip ?? vip;
       return (there && sameBytes(asked, 0, vip, 0, size)) || back;
@@ -297,11 +301,11 @@ export class Judge {
     const { bytes, end } = packet;
     const at = quote.transport + 4;
     const seen = (word(output, at) << 16) | word(output, at + 2);
-    // Before the endpoint has answered there was nothing but a SYN. Afterwards a number is less by the header's length, or
-    // the first behind the header; which, tests of their own judge.
-    const answered = this.model.answered.has(answer.otherKey ?? '');
+    // Until the client has ended the handshake there was nothing but a SYN. Afterwards a number is less by the header's
+    // length, or the first behind the header; which, tests of their own judge.
+    const begun = this.model.begun.has(answer.otherKey ?? '');
     const back = ((word(bytes, at) << 16) | word(bytes, at + 2)) - seen;
-    if (!answer.reply || !answered || back <= 0 || back > (packet.six ? 52 : 28)) return;
+    if (!answer.reply || !begun || back <= 0 || back > (packet.six ? 52 : 28)) return;
     const [before, check] = [sumOf(bytes, at, at + 4), quote.transport + 16];
     setWord(bytes, at, (seen >>> 16) & 0xffff);
     setWord(bytes, at + 2, seen & 0xffff);

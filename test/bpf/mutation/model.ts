@@ -99,6 +99,8 @@ export class Model {
   readonly fragments = new Map<string, Fragments>();
   /** Flows whose endpoint has said something, by the key of the client's packets. */
   readonly answered = new Set<string>();
+  /** Flows whose client has acknowledged something since then, likewise. */
+  readonly begun = new Set<string>();
   constructor(
     readonly services: readonly ServiceModel[],
     /** Parts of packets to or from these are kept until the first has come. */
@@ -108,6 +110,7 @@ export class Model {
   forget(): void {
     this.flows.clear();
     this.answered.clear();
+    this.begun.clear();
     this.fragments.clear();
   }
 
@@ -177,6 +180,12 @@ export class Model {
     fragments.held = 0;
   }
 
+  /** A segment of the flow went on: its TCP handshake may be one step farther. */
+  noteHandshake({ tcpFlags }: RawPacket, { reply, otherKey }: Direction, key: string): void {
+    if (reply) this.answered.add(otherKey ?? '');
+    else if (this.answered.has(key) && (tcpFlags & 0x16) === 0x10) this.begun.add(key);
+  }
+
   /** Both directions of a flow that was seen to be opened. Undefined: the way back belongs to another flow. */
   open(packet: RawPacket, service: ServiceModel, endpoint: EndpointModel, ports: { sport: number; dport: number }) {
     const { bytes, addresses, size, protocol } = packet;
@@ -211,6 +220,7 @@ export class Model {
     if (!direction) return;
     this.flows.delete(key);
     this.answered.delete(key);
+    this.begun.delete(key);
     if (direction.otherKey !== undefined) this.flows.delete(direction.otherKey);
   }
 }

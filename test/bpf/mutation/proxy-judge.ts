@@ -25,7 +25,7 @@ export class ProxyJudge {
     const header = this.headerOf(packet, direction);
     if (!direction.reply && this.isHeaderAlone(out, header)) return isRight(out) || !isRight(packet);
     if (isRight(packet) !== isRight(out)) return false;
-    if (isRequest(packet) && this.isWithoutData(packet, out)) return true;
+    if (!direction.reply && isSyn(packet) && this.isWithoutData(packet, out)) return true;
     return this.keepsPayload(packet, out, header) && this.keepsNumbers(packet, out, header.length, direction.reply);
   }
 
@@ -87,8 +87,8 @@ function long(bytes: Uint8Array, at: number): number {
   return word(bytes, at) * 0x10000 + word(bytes, at + 2);
 }
 
-function isRequest({ tcpFlags }: RawPacket): boolean {
-  return (tcpFlags & 0x12) === 0x02;
+function isSyn({ tcpFlags }: RawPacket): boolean {
+  return (tcpFlags & 0x02) !== 0;
 }
 
 function payloadAt({ bytes, transport }: RawPacket): number {
