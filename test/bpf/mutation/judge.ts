@@ -17,6 +17,7 @@ import {
   type Direction,
   type EndpointModel,
   isDirect,
+  isLinkLocal,
   isNobody,
   isOtherEcho,
   type Model,
@@ -252,9 +253,14 @@ export class Judge {
         : translateRaw(packet, direction, hops, expected);
     if (size === 0) return false;
     // Clients may be anywhere: their MAC addresses are the routing table's business.
-    if (direction.reply) expected.set(output.subarray(0, 12), 0);
+    if (direction.reply || this.isLeftToKernel(direction, verdict)) expected.set(output.subarray(0, 12), 0);
     else if (verdict !== VERDICT.redirect) return false;
     return this.matches(output, length, size, 0);
+  }
+
+  /** No router takes an address of its own link elsewhere (RFC 4291 2.5.6): the kernel sees to that. */
+  private isLeftToKernel({ source }: Direction, verdict: number): boolean {
+    return verdict === VERDICT.next && isLinkLocal(source);
   }
 
   /** Whether there is a flow whose packets the error is about. */
@@ -381,8 +387,9 @@ export class Judge {
       sameBytes(output, at, bytes, addresses + size, size) && sameBytes(output, at + size, bytes, addresses, size);
     const answer = parsed(output.slice(0, length));
     if (!back) return false;
-    // A reset is made of the packet itself: what was wrong with it still is.
-    if (typeof answer === 'string') return packet.protocol === 6 && answer === parsed(bytes.slice(0, packet.length));
+    // A reset or abort is made of the packet itself: what was wrong with it still is.
+    const made = packet.protocol === 6 || packet.protocol === SCTP;
+    if (typeof answer === 'string') return made && answer === parsed(bytes.slice(0, packet.length));
     const { transport } = answer;
     if (transport.kind === 'error') return sameBytes(transport.quote, 0, bytes, 14, transport.quote.length);
     if (transport.kind === 'sctp') return transport.chunks[0]?.type === CHUNK.abort;

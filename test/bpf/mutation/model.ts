@@ -66,6 +66,11 @@ export function isNobody({ bytes, addresses: at, size }: RawPacket): boolean {
   return true;
 }
 
+/** Known on one link only (RFC 4291 2.5.6). */
+export function isLinkLocal(address: Uint8Array): boolean {
+  return address.length === 16 && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80;
+}
+
 const scratch = Buffer.alloc(64);
 
 /** A tuple as text, for maps. Addresses are those at `at` of `bytes`. */
