@@ -25,6 +25,7 @@ import {
   tupleKey,
   type Way,
 } from './model.js';
+import { pathOfError } from './path-judge.js';
 import { ProxyJudge } from './proxy-judge.js';
 
 const SCTP = 132;
@@ -268,6 +269,15 @@ export class Judge {
     return this.answerOf() !== undefined;
   }
 
+  private isErrorOfPath(output: Uint8Array, length: number, verdict: number): boolean {
+    const { packet, quote, expected } = this;
+    const path = quote.read(packet) ? pathOfError(quote, this.model.services, output, length) : undefined;
+    if (!path) return false;
+    const size = translateErrorRaw(packet, quote, path, verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN, expected);
+    expected.set(output.subarray(0, 12), 0);
+    return this.matches(output, length, size, 0);
+  }
+
   /** The direction that answers the packet an error quotes. */
   private answerOf(): Direction | undefined {
     const { packet, quote, model } = this;
@@ -287,7 +297,7 @@ export class Judge {
   private judgeError(output: Uint8Array, length: number, verdict: number): string | undefined {
     const { packet, expected } = this;
     const answer = this.answerOf();
-    if (!answer) return 'an error about nothing of ours';
+    if (!answer) return this.isErrorOfPath(output, length, verdict) ? undefined : 'an error about nothing of ours';
     if (answer.service.way === 'cross') return this.judgeCrossedError(answer, output, length);
     if (isDirect(answer.service.way))
       return this.isSent(answer, output, length, verdict) ? undefined : 'an error that did not go to the endpoint';
@@ -307,7 +317,7 @@ export class Judge {
     const { bytes, end } = packet;
     const at = quote.transport + 4;
     const seen = (word(output, at) << 16) | word(output, at + 2);
-    // Until the client has ended the handshake there was nothing but a SYN. Afterwards a number is less by the header's
+    // Until the handshake is over, one way or another, there was nothing but a SYN. Afterwards a number is less by the header's
     // length, or the first behind the header; which, tests of their own judge.
     const begun = this.model.begun.has(answer.otherKey ?? '');
     const back = ((word(bytes, at) << 16) | word(bytes, at + 2)) - seen;
@@ -346,10 +356,16 @@ export class Judge {
       if (field === undefined) return false;
       const sums = word(expected, field + shift) ^ word(output, field + shift);
       const zero = word(expected, field + shift) === 0 || word(expected, field + shift) === 0xffff;
-      if (sums !== 0xffff || !zero || this.isRight(field)) return false;
+      if (sums !== 0xffff || !zero || this.isRight(field) || this.tellsNoSum(field, output, shift)) return false;
       setWord(expected, field + shift, word(output, field + shift));
     }
     return true;
+  }
+
+  /** UDP without a checksum is taken for right, whatever is in it: not even a wrong one may become zero. */
+  private tellsNoSum(field: number, output: Uint8Array, shift: number): boolean {
+    const { transport, protocol } = this.packet;
+    return protocol === 17 && field === transport + checksumOffset(protocol) && word(output, field + shift) === 0;
   }
 
   /** Where the checksum begins that this byte belongs to. */

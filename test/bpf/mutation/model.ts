@@ -104,7 +104,7 @@ export class Model {
   readonly fragments = new Map<string, Fragments>();
   /** Flows whose endpoint has said something, by the key of the client's packets. */
   readonly answered = new Set<string>();
-  /** Flows whose client has acknowledged something since then, likewise. */
+  /** Flows whose client has acknowledged something since then, or that were reset, likewise. */
   readonly begun = new Set<string>();
   constructor(
     readonly services: readonly ServiceModel[],
@@ -187,6 +187,7 @@ export class Model {
 
   /** A segment of the flow went on: its TCP handshake may be one step farther. */
   noteHandshake({ tcpFlags }: RawPacket, { reply, otherKey }: Direction, key: string): void {
+    if (tcpFlags & 4) this.begun.add(reply ? (otherKey ?? '') : key);
     if (reply) this.answered.add(otherKey ?? '');
     else if (this.answered.has(key) && (tcpFlags & 0x16) === 0x10) this.begun.add(key);
   }
