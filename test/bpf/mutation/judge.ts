@@ -56,6 +56,7 @@ export class Judge {
   ): string | undefined {
     const { packet } = this;
     packet.read(input, length);
+    this.model.noteTag(packet);
     const same = outputLength === length && sameBytes(input, 0, output, 0, length);
     if (verdict === VERDICT.next && same) return this.judgePass();
     this.touched++;
@@ -136,6 +137,7 @@ export class Judge {
     const { packet, model } = this;
     if (packet.kind !== Kind.flow) return 'touched, although it is nothing of ours';
     if (!model.borrowPorts(packet)) return 'a later part without its first';
+    if (!model.hasKnownTag(packet)) return 'a tag that nobody has asked for';
     const key = model.keyOf(packet);
     if (model.isForeignEcho(packet)) return 'an echo of another conversation';
     const known = model.flows.get(key);
