@@ -198,6 +198,20 @@ static __always_inline void ct_tcp_track(const struct pkt *p, struct ct_entry *e
 }
 
 /*
+ * The flow is over before it was established: in every later state the fields hold what was acknowledged, which is at
+ * most the SYNs.
+ */
+static __always_inline void end_handshake(struct ct_entry *entry, struct ct_entry *other)
+{
+	__u32 own = entry->tcp_ack;
+
+	if (!other || (entry->state != CT_TCP_SYN_SENT && entry->state != CT_TCP_SYN_ACK))
+		return;
+	entry->tcp_ack = other->tcp_ack;
+	other->tcp_ack = own;
+}
+
+/*
  * Flows whose answers do not come through here: what the client sends is all there is to judge by. A wrong guess costs
  * nothing, as the next packet hashes to the same endpoint.
  */
@@ -250,10 +264,12 @@ __noinline int ct_tcp_advance(struct __sk_buff *skb, const struct pkt *p, struct
 	state = entry->state;
 	other = ct_lookup_reverse(&reverse, &p->key, entry);
 	if (p->tcp_flags & TCP_RST) {
-		if (reset_is_valid(p, entry, other))
+		if (reset_is_valid(p, entry, other)) {
+			end_handshake(entry, other);
 			state = CT_TCP_CLOSED_WAIT;
-		else
+		} else {
 			report(p, EVENT_RST_IGNORED, entry->service_id, entry->endpoint_id, skb->ifindex);
+		}
 	} else if (p->tcp_flags & TCP_SYN) {
 		if (p->opens_flow && !reply) {
 			/* A half closed flow too: its client is gone, or it would not begin anew. */

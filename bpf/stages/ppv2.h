@@ -17,8 +17,8 @@ static __always_inline __u32 ppv2_unshift(__u32 number, const struct ct_entry *a
 {
 	__u32 size = ppv2_size(answers), first = answers->tcp_ack;
 
-	/* Nothing is moved before the endpoint has answered. */
-	if (answers->state == CT_TCP_SYN_SENT)
+	/* Nothing is moved during the handshake, when `first` is the endpoint's own number. */
+	if (answers->state < CT_TCP_EST)
 		return number;
 	if (answers->ppv2 & CT_PPV2_ACKED)
 		return number - size;

@@ -489,5 +489,37 @@ describePath('PROXY protocol', (bench) => {
         expectPacket(bench().receive(error, SERVER_SIDE), { ...translate(error, { hops: 1 }), transport });
       }
     });
+
+    /** Nothing was moved yet, whatever the endpoint counts from. */
+    it.each<[string, (flow: ProxyFlow) => void]>([
+      ['the endpoint has answered', () => {}],
+      ['the client has given up', (flow) => flow.expectClient({ flags: RESET, acknowledgment: 0 }, {})],
+      ['the endpoint refuses after all', (flow) => flow.expectAnswer({ flags: RESET, acknowledgment: 0 }, {})],
+    ])('about the SYN, when %s', (_name, end) => {
+      const flow = new ProxyFlow(bench(), family);
+      flow.begin();
+      end(flow);
+      expectSynQuoted(flow);
+    });
+
+    it.each<[string, (flow: ProxyFlow) => void]>([
+      ['the client gives up', (flow) => flow.expectClient({ flags: RESET, acknowledgment: 0 }, {})],
+      ['the endpoint refuses', (flow) => flow.expectAnswer({ flags: RESET | TCP.ack, sequence: 0 }, {})],
+    ])('about the SYN, when %s before any answer', (_name, end) => {
+      const flow = new ProxyFlow(bench(), family);
+      flow.expectClient({ flags: TCP.syn, sequence: flow.isn, acknowledgment: 0 }, {});
+      end(flow);
+      expectSynQuoted(flow);
+    });
+
+    function expectSynQuoted(flow: ProxyFlow): void {
+      const packet = flow.client({ flags: TCP.syn, sequence: flow.isn, acknowledgment: 0 });
+      const out = flow.clientOut(packet);
+      const quote = buildIp(out.ip, out.transport);
+      const error = packetFrom(router, client.address, { kind: 'error', ...kind, quote });
+      const original = { ...packet, ip: { ...packet.ip, ttl: out.ip.ttl } };
+      const transport: Transport = { kind: 'error', ...kind, quote: buildIp(original.ip, original.transport) };
+      expectPacket(bench().receive(error, SERVER_SIDE), { ...translate(error, { hops: 1 }), transport });
+    }
   });
 });

@@ -17,6 +17,7 @@ import {
   type Direction,
   type EndpointModel,
   isDirect,
+  isLinkLocal,
   isNobody,
   isOtherEcho,
   type Model,
@@ -24,6 +25,7 @@ import {
   tupleKey,
   type Way,
 } from './model.js';
+import { pathOfError } from './path-judge.js';
 import { ProxyJudge } from './proxy-judge.js';
 
 const SCTP = 132;
@@ -54,6 +56,7 @@ export class Judge {
   ): string | undefined {
     const { packet } = this;
     packet.read(input, length);
+    this.model.noteTag(packet);
     const same = outputLength === length && sameBytes(input, 0, output, 0, length);
     if (verdict === VERDICT.next && same) return this.judgePass();
     this.touched++;
@@ -134,17 +137,19 @@ export class Judge {
     const { packet, model } = this;
     if (packet.kind !== Kind.flow) return 'touched, although it is nothing of ours';
     if (!model.borrowPorts(packet)) return 'a later part without its first';
+    if (!model.hasKnownTag(packet)) return 'a tag that nobody has asked for';
     const key = model.keyOf(packet);
     if (model.isForeignEcho(packet)) return 'an echo of another conversation';
     const known = model.flows.get(key);
     if (known && this.isSent(known, output, length, verdict)) {
       model.remember(packet, true);
-      if (known.reply && known.otherKey !== undefined) model.answered.add(known.otherKey);
+      model.noteHandshake(packet, known, key);
       return undefined;
     }
     const forward = known?.reply && known.service.way === 'proxy' ? model.flows.get(known.otherKey ?? '') : undefined;
     if (forward && this.proxy.isHeaderBack(packet, forward, output, length)) return undefined;
-    if (packet.part === Part.later) return 'a later part that went another way than its flow';
+    if (packet.part === Part.later)
+      return this.isPath(output, length) ? undefined : 'a later part that went another way than its flow';
     const opened = this.judgeOpening(key, known, output, length, verdict);
     const fault = opened !== undefined && this.isPath(output, length) ? undefined : opened;
     if (fault === undefined) model.remember(packet, true);
@@ -182,6 +187,7 @@ export class Judge {
   /**
    * Another path of an SCTP association: who knows its verification tag may send from any of his addresses, and to any
    * of his peer's. Which these may be has tests of its own; here, that all is between one service and its endpoints.
+   * Later parts have the ports of the first, which may have been dropped behind that path's back.
    */
   private isPath(output: Uint8Array, length: number): boolean {
     const { packet, model, outgoing, expected } = this;
@@ -201,9 +207,11 @@ export class Judge {
     const { packet, outgoing } = this;
     const { bytes, addresses: at, size } = outgoing;
     if (protocol !== SCTP || vip.length !== size) return false;
+    const later = packet.part === Part.later;
     return endpoints.some(({ address, port }) => {
-      const there = packet.dport === first && outgoing.dport === port && sameBytes(bytes, at + size, address, 0, size);
-      const back = packet.sport === port && outgoing.sport === first && sameBytes(bytes, at, vip, 0, size);
+      const ports = { there: later || outgoing.dport === port, back: later || outgoing.sport === first };
+      const there = packet.dport === first && ports.there && sameBytes(bytes, at + size, address, 0, size);
+      const back = packet.sport === port && ports.back && sameBytes(bytes, at, vip, 0, size);
       // Whoever sends to the address of a service does not reach another one's endpoint.
       const asked = this.model.serviceOf(packet)?.vip ?? vip;
       return (there && sameBytes(asked, 0, vip, 0, size)) || back;
@@ -248,14 +256,28 @@ export class Judge {
         : translateRaw(packet, direction, hops, expected);
     if (size === 0) return false;
     // Clients may be anywhere: their MAC addresses are the routing table's business.
-    if (direction.reply) expected.set(output.subarray(0, 12), 0);
+    if (direction.reply || this.isLeftToKernel(direction, verdict)) expected.set(output.subarray(0, 12), 0);
     else if (verdict !== VERDICT.redirect) return false;
     return this.matches(output, length, size, 0);
+  }
+
+  /** No router takes an address of its own link elsewhere (RFC 4291 2.5.6): the kernel sees to that. */
+  private isLeftToKernel({ source }: Direction, verdict: number): boolean {
+    return verdict === VERDICT.next && isLinkLocal(source);
   }
 
   /** Whether there is a flow whose packets the error is about. */
   private aboutUs(): boolean {
     return this.answerOf() !== undefined;
+  }
+
+  private isErrorOfPath(output: Uint8Array, length: number, verdict: number): boolean {
+    const { packet, quote, expected } = this;
+    const path = quote.read(packet) ? pathOfError(quote, this.model.services, output, length) : undefined;
+    if (!path) return false;
+    const size = translateErrorRaw(packet, quote, path, verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN, expected);
+    expected.set(output.subarray(0, 12), 0);
+    return this.matches(output, length, size, 0);
   }
 
   /** The direction that answers the packet an error quotes. */
@@ -277,7 +299,7 @@ export class Judge {
   private judgeError(output: Uint8Array, length: number, verdict: number): string | undefined {
     const { packet, expected } = this;
     const answer = this.answerOf();
-    if (!answer) return 'an error about nothing of ours';
+    if (!answer) return this.isErrorOfPath(output, length, verdict) ? undefined : 'an error about nothing of ours';
     if (answer.service.way === 'cross') return this.judgeCrossedError(answer, output, length);
     if (isDirect(answer.service.way))
       return this.isSent(answer, output, length, verdict) ? undefined : 'an error that did not go to the endpoint';
@@ -297,11 +319,11 @@ export class Judge {
     const { bytes, end } = packet;
     const at = quote.transport + 4;
     const seen = (word(output, at) << 16) | word(output, at + 2);
-    // Before the endpoint has answered there was nothing but a SYN. Afterwards a number is less by the header's length, or
-    // the first behind the header; which, tests of their own judge.
-    const answered = this.model.answered.has(answer.otherKey ?? '');
+    // Until the handshake is over, one way or another, there was nothing but a SYN. Afterwards a number is less by the header's
+    // length, or the first behind the header; which, tests of their own judge.
+    const begun = this.model.begun.has(answer.otherKey ?? '');
     const back = ((word(bytes, at) << 16) | word(bytes, at + 2)) - seen;
-    if (!answer.reply || !answered || back <= 0 || back > (packet.six ? 52 : 28)) return;
+    if (!answer.reply || !begun || back <= 0 || back > (packet.six ? 52 : 28)) return;
     const [before, check] = [sumOf(bytes, at, at + 4), quote.transport + 16];
     setWord(bytes, at, (seen >>> 16) & 0xffff);
     setWord(bytes, at + 2, seen & 0xffff);
@@ -336,10 +358,16 @@ export class Judge {
       if (field === undefined) return false;
       const sums = word(expected, field + shift) ^ word(output, field + shift);
       const zero = word(expected, field + shift) === 0 || word(expected, field + shift) === 0xffff;
-      if (sums !== 0xffff || !zero || this.isRight(field)) return false;
+      if (sums !== 0xffff || !zero || this.isRight(field) || this.tellsNoSum(field, output, shift)) return false;
       setWord(expected, field + shift, word(output, field + shift));
     }
     return true;
+  }
+
+  /** UDP without a checksum is taken for right, whatever is in it: not even a wrong one may become zero. */
+  private tellsNoSum(field: number, output: Uint8Array, shift: number): boolean {
+    const { transport, protocol } = this.packet;
+    return protocol === 17 && field === transport + checksumOffset(protocol) && word(output, field + shift) === 0;
   }
 
   /** Where the checksum begins that this byte belongs to. */
@@ -377,8 +405,9 @@ export class Judge {
       sameBytes(output, at, bytes, addresses + size, size) && sameBytes(output, at + size, bytes, addresses, size);
     const answer = parsed(output.slice(0, length));
     if (!back) return false;
-    // A reset is made of the packet itself: what was wrong with it still is.
-    if (typeof answer === 'string') return packet.protocol === 6 && answer === parsed(bytes.slice(0, packet.length));
+    // A reset or abort is made of the packet itself: what was wrong with it still is.
+    const made = packet.protocol === 6 || packet.protocol === SCTP;
+    if (typeof answer === 'string') return made && answer === parsed(bytes.slice(0, packet.length));
     const { transport } = answer;
     if (transport.kind === 'error') return sameBytes(transport.quote, 0, bytes, 14, transport.quote.length);
     if (transport.kind === 'sctp') return transport.chunks[0]?.type === CHUNK.abort;

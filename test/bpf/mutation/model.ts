@@ -66,6 +66,17 @@ export function isNobody({ bytes, addresses: at, size }: RawPacket): boolean {
   return true;
 }
 
+const SCTP = 132;
+
+function long(bytes: Uint8Array, at: number): number {
+  return word(bytes, at) * 0x10000 + word(bytes, at + 2);
+}
+
+/** Known on one link only (RFC 4291 2.5.6). */
+export function isLinkLocal(address: Uint8Array): boolean {
+  return address.length === 16 && address[0] === 0xfe && ((address[1] ?? 0) & 0xc0) === 0x80;
+}
+
 const scratch = Buffer.alloc(64);
 
 /** A tuple as text, for maps. Addresses are those at `at` of `bytes`. */
@@ -99,6 +110,10 @@ export class Model {
   readonly fragments = new Map<string, Fragments>();
   /** Flows whose endpoint has said something, by the key of the client's packets. */
   readonly answered = new Set<string>();
+  /** Flows whose client has acknowledged something since then, or that were reset, likewise. */
+  readonly begun = new Set<string>();
+  /** Verification tags that somebody has asked for (RFC 9260 8.5). */
+  private readonly tags = new Set<number>();
   constructor(
     readonly services: readonly ServiceModel[],
     /** Parts of packets to or from these are kept until the first has come. */
@@ -108,6 +123,8 @@ export class Model {
   forget(): void {
     this.flows.clear();
     this.answered.clear();
+    this.begun.clear();
+    this.tags.clear();
     this.fragments.clear();
   }
 
@@ -177,6 +194,27 @@ export class Model {
     fragments.held = 0;
   }
 
+  /** A segment of the flow went on: its TCP handshake may be one step farther. */
+  noteHandshake({ tcpFlags }: RawPacket, { reply, otherKey }: Direction, key: string): void {
+    if (tcpFlags & 4) this.begun.add(reply ? (otherKey ?? '') : key);
+    if (reply) this.answered.add(otherKey ?? '');
+    else if (this.answered.has(key) && (tcpFlags & 0x16) === 0x10) this.begun.add(key);
+  }
+
+  /** An INIT or INIT ACK says which tag its sender wants to see. */
+  noteTag({ bytes, transport: at, protocol, kind, part }: RawPacket): void {
+    const chunk = bytes[at + 12] ?? 0;
+    const asks = protocol === SCTP && kind === Kind.flow && part !== Part.later && (chunk === 1 || chunk === 2);
+    if (asks) this.tags.add(long(bytes, at + 16));
+  }
+
+  /** INIT has no tag, and all else one that was asked for. */
+  hasKnownTag({ bytes, transport: at, protocol, part, opens }: RawPacket): boolean {
+    if (protocol !== SCTP || part === Part.later) return true;
+    const tag = long(bytes, at + 4);
+    return opens ? tag === 0 : tag !== 0 && this.tags.has(tag);
+  }
+
   /** Both directions of a flow that was seen to be opened. Undefined: the way back belongs to another flow. */
   open(packet: RawPacket, service: ServiceModel, endpoint: EndpointModel, ports: { sport: number; dport: number }) {
     const { bytes, addresses, size, protocol } = packet;
@@ -211,6 +249,7 @@ export class Model {
     if (!direction) return;
     this.flows.delete(key);
     this.answered.delete(key);
+    this.begun.delete(key);
     if (direction.otherKey !== undefined) this.flows.delete(direction.otherKey);
   }
 }

@@ -35,6 +35,8 @@ export interface Mode {
   readonly allows?: (packet: RawPacket) => boolean;
   /** Samples are parts of packets, and parts that come too early are kept. */
   readonly fragments?: boolean;
+  /** UDP also comes without a checksum, and with one that is zero when it is translated. */
+  readonly sums?: boolean;
 }
 
 const other = (family: Family): Family => (family === 4 ? 6 : 4);
@@ -137,6 +139,13 @@ export const MODES: readonly Mode[] = [
       flags: LbServiceFlags.LB_SERVICE_PPV2,
       endpoint: { source: scene(family).self },
     }),
+  },
+  {
+    name: 'special checksums',
+    protocols: ['udp'],
+    way: 'translate',
+    sums: true,
+    main: (family) => ({ mode: MODE.onearm, endpoint: { source: scene(family).self } }),
   },
   { name: 'fragments', protocols: ALL, way: 'translate', fragments: true, main: () => ({ endpoint: {} }) },
   {

@@ -7,7 +7,7 @@ import { ipText } from '../reference/address.js';
 import { proxyHeader } from '../reference/proxy.js';
 import { fold, RawPacket, sumOf, word } from '../reference/raw.js';
 import { sameBytes } from '../reference/raw-translate.js';
-import type { Direction } from './model.js';
+import { type Direction, isLinkLocal } from './model.js';
 
 export class ProxyJudge {
   private readonly out = new RawPacket();
@@ -18,14 +18,16 @@ export class ProxyJudge {
     out.read(output, length);
     const { source, destination, sport, dport, macs } = direction;
     const { addresses: at, size } = out;
-    if (out.protocol !== 6 || size !== packet.size || verdict !== VERDICT.redirect) return false;
+    // Addresses of one link are the kernel's to route, or not.
+    const left = verdict === VERDICT.next && (isLinkLocal(source) || isLinkLocal(destination));
+    if (out.protocol !== 6 || size !== packet.size || (verdict !== VERDICT.redirect && !left)) return false;
     if (!sameBytes(output, at, source, 0, size) || !sameBytes(output, at + size, destination, 0, size)) return false;
-    if (out.sport !== sport || out.dport !== dport || out.ttl !== packet.ttl - 1) return false;
-    if (macs && !direction.reply && !sameBytes(output, 0, macs, 0, 12)) return false;
+    if (out.sport !== sport || out.dport !== dport || out.ttl !== packet.ttl - (left ? 0 : 1)) return false;
+    if (macs && !direction.reply && !left && !sameBytes(output, 0, macs, 0, 12)) return false;
     const header = this.headerOf(packet, direction);
     if (!direction.reply && this.isHeaderAlone(out, header)) return isRight(out) || !isRight(packet);
     if (isRight(packet) !== isRight(out)) return false;
-    if (isRequest(packet) && this.isWithoutData(packet, out)) return true;
+    if (!direction.reply && isSyn(packet) && this.isWithoutData(packet, out)) return true;
     return this.keepsPayload(packet, out, header) && this.keepsNumbers(packet, out, header.length, direction.reply);
   }
 
@@ -87,8 +89,8 @@ function long(bytes: Uint8Array, at: number): number {
   return word(bytes, at) * 0x10000 + word(bytes, at + 2);
 }
 
-function isRequest({ tcpFlags }: RawPacket): boolean {
-  return (tcpFlags & 0x12) === 0x02;
+function isSyn({ tcpFlags }: RawPacket): boolean {
+  return (tcpFlags & 0x02) !== 0;
 }
 
 function payloadAt({ bytes, transport }: RawPacket): number {

@@ -16,6 +16,7 @@ import { type EndpointModel, Model, type ServiceModel } from './model.js';
 import { type Mode, type MutatedProtocol, type PlannedService, planServices } from './modes.js';
 import { type Dice, mutate } from './mutate.js';
 import { errorAbout, type Ports, segmentsOfClient, segmentsOfEndpoint, serverAt } from './segments.js';
+import { withoutSum, withSumOfZero } from './sums.js';
 
 interface Sample {
   readonly frame: Uint8Array;
@@ -60,6 +61,7 @@ export class World {
     this.makeOpenings();
     this.refresh();
     for (const sample of this.openings) this.addSamples(sample);
+    if (mode.sums) this.addSums();
   }
 
   /**
@@ -176,6 +178,16 @@ export class World {
     for (let turn = 0; turn < Math.max(asked.handshake, answered.handshake + 1); turn++) {
       if (turn > 0) this.handshakes.push(...requests.slice(turn, Math.min(turn + 1, asked.handshake)));
       this.handshakes.push(...replies.slice(turn, Math.min(turn + 1, answered.handshake)));
+    }
+  }
+
+  /** Each packet once more with either checksum. */
+  private addSums(): void {
+    for (const { frame, device } of [...this.samples]) {
+      const packet = readRaw(frame);
+      const direction = packet.protocol === 17 ? this.model.flows.get(this.model.keyOf(packet)) : undefined;
+      if (!direction) continue;
+      this.samples.push({ frame: withoutSum(packet), device }, { frame: withSumOfZero(packet, direction), device });
     }
   }
 
