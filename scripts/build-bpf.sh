@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 clang=${CLANG:-}
-for candidate in clang-14 clang; do
+for candidate in clang-{14,19,20,18,22,21,17,16,15} clang; do
   [ -z "$clang" ] && command -v "$candidate" >/dev/null && clang=$candidate
 done
 if [ -z "$clang" ] || ! command -v "$clang" >/dev/null; then

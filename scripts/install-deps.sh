@@ -31,10 +31,11 @@ need_command() { # COMMAND PACKAGE
 }
 need_package() { is_installed "$1" || missing+=("$1"); }
 
-# clang-14 is the compiler the packet path is developed with; any of the others is tested to do.
+# clang-14 is the compiler the packet path is developed with; 19 is tested as well (build-bpf.sh has the
+# same list, and newer_clang below those to choose from).
 find_clang() {
 	local version
-	for version in 14 19 18 17 16 15; do
+	for version in 14 19 20 18 22 21 17 16 15; do
 		command -v "clang-$version" >/dev/null && command -v "llvm-strip-$version" >/dev/null && echo "$version" && return
 	done
 	return 1
@@ -99,7 +100,7 @@ resolve_packages() {
 		case $name in
 		CLANG)
 			version=14
-			has_candidate clang-14 || version=$(newer_clang has_candidate) || fail 'no clang between 14 and 22 among the packages of this machine'
+			has_candidate clang-14 || version=$(newer_clang has_candidate) || fail 'apt knows no clang between 14 and 22: are its package lists there (see above)?'
 			packages+=("clang-$version" "llvm-$version")
 			;;
 		NEWER_CLANG)
@@ -134,11 +135,13 @@ install_packages() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	command -v apt-get >/dev/null || fail "this script knows Debian and Ubuntu; install by hand what is missing: ${missing[*]}"
 	say 'updating the package lists'
-	quiet_apt update
+	# Not the end: one source of many may be broken, and the lists of last time may do.
+	quiet_apt update || say 'the package lists could not be updated'
 	resolve_packages
 	[ ${#packages[@]} -gt 0 ] || return 0
 	say "installing ${packages[*]}"
-	without_service_start quiet_apt install --no-install-recommends -y "${packages[@]}" >/dev/null
+	without_service_start quiet_apt install --no-install-recommends -y "${packages[@]}" >/dev/null ||
+		fail "apt-get could not install what it was asked for (see above); missing are ${packages[*]}"
 	link_bpftool
 }
 
@@ -169,7 +172,7 @@ install_modules() {
 	[ ! -L node_modules ] || return 0
 	if [ -e node_modules/.package-lock.json ] && [ ! package-lock.json -nt node_modules/.package-lock.json ]; then return 0; fi
 	say 'npm ci'
-	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null || fail "npm ci failed (see above): node_modules are missing"
 	touch node_modules/.package-lock.json
 }
 

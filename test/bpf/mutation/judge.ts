@@ -56,7 +56,7 @@ export class Judge {
   ): string | undefined {
     const { packet } = this;
     packet.read(input, length);
-    this.model.noteTag(packet);
+    this.model.notice(packet);
     const same = outputLength === length && sameBytes(input, 0, output, 0, length);
     if (verdict === VERDICT.next && same) return this.judgePass();
     this.touched++;
@@ -143,7 +143,6 @@ export class Judge {
     const known = model.flows.get(key);
     if (known && this.isSent(known, output, length, verdict)) {
       model.remember(packet, true);
-      model.noteHandshake(packet, known, key);
       return undefined;
     }
     const forward = known?.reply && known.service.way === 'proxy' ? model.flows.get(known.otherKey ?? '') : undefined;

@@ -66,6 +66,7 @@ export function isNobody({ bytes, addresses: at, size }: RawPacket): boolean {
   return true;
 }
 
+const TCP = 6;
 const SCTP = 132;
 
 function long(bytes: Uint8Array, at: number): number {
@@ -194,18 +195,26 @@ export class Model {
     fragments.held = 0;
   }
 
-  /** A segment of the flow went on: its TCP handshake may be one step farther. */
-  noteHandshake({ tcpFlags }: RawPacket, { reply, otherKey }: Direction, key: string): void {
-    if (tcpFlags & 4) this.begun.add(reply ? (otherKey ?? '') : key);
-    if (reply) this.answered.add(otherKey ?? '');
-    else if (this.answered.has(key) && (tcpFlags & 0x16) === 0x10) this.begun.add(key);
+  /** What the programs may learn from a packet, whatever becomes of it then. */
+  notice(packet: RawPacket): void {
+    if (packet.kind !== Kind.flow || packet.part === Part.later) return;
+    if (packet.protocol === SCTP) this.noticeTag(packet);
+    const key = this.keyOf(packet);
+    const known = packet.protocol === TCP ? this.flows.get(key) : undefined;
+    if (known) this.noticeHandshake(packet.tcpFlags, known.reply ? (known.otherKey ?? '') : key, known.reply);
+  }
+
+  /** The TCP handshake of the flow with this key may be one step farther. */
+  private noticeHandshake(flags: number, key: string, reply: boolean): void {
+    if (flags & 0x04) this.begun.add(key);
+    if (reply) this.answered.add(key);
+    else if (this.answered.has(key) && (flags & 0x16) === 0x10) this.begun.add(key);
   }
 
   /** An INIT or INIT ACK says which tag its sender wants to see. */
-  noteTag({ bytes, transport: at, protocol, kind, part }: RawPacket): void {
-    const chunk = bytes[at + 12] ?? 0;
-    const asks = protocol === SCTP && kind === Kind.flow && part !== Part.later && (chunk === 1 || chunk === 2);
-    if (asks) this.tags.add(long(bytes, at + 16));
+  private noticeTag({ bytes, transport: at }: RawPacket): void {
+    const chunk = bytes[at + 12];
+    if (chunk === 1 || chunk === 2) this.tags.add(long(bytes, at + 16));
   }
 
   /** INIT has no tag, and all else one that was asked for. */
