@@ -99,7 +99,7 @@ __noinline int hand_to_stack(struct __sk_buff *skb, const struct ct_entry *entry
 __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 proto, __u32 generation)
 {
 	struct bpf_fib_lookup fib = { .ifindex = skb->ifindex };
-	__u32 mtu;
+	__u32 mtu = 0;
 	long rc;
 
 	if (!entry)
@@ -113,11 +113,16 @@ __noinline int resolve(struct __sk_buff *skb, struct ct_entry *entry, __u32 prot
 		neighbour = neighbour || is_on_link(&fib, &entry->ndaddr);
 		entry->special = neighbour ? CT_SPECIAL_DSR : CT_SPECIAL_DSR | CT_SPECIAL_TUNNEL;
 	}
-	mtu = fib.mtu_result;
+	if (rc == BPF_FIB_LKUP_RET_SUCCESS)
+		mtu = fib.mtu_result;
+	/* Then the kernel does not tell what fits, but a device drops what does not. */
+	else if (rc == BPF_FIB_LKUP_RET_NO_NEIGH)
+		bpf_check_mtu(skb, fib.ifindex, &mtu, 0, 0);
 	if (unlikely(entry->special & CT_SPECIAL_TUNNEL))
 		mtu = tunnel_mtu(&entry->ndaddr, mtu);
-	mtu = mtu_before(mtu, entry);
-	entry->mtu = mtu > 0xffff || rc != BPF_FIB_LKUP_RET_SUCCESS ? 0xffff : mtu;
+	if (mtu)
+		mtu = mtu_before(mtu, entry);
+	entry->mtu = !mtu || mtu > 0xffff ? 0xffff : mtu;
 	entry->oif = fib.ifindex;
 	entry->resolved = now_ticks() >> RESOLVE_SHIFT;
 	entry->generation = generation;

@@ -11,6 +11,7 @@ import {
   ROUTED,
   ROUTER,
   SERVER_SIDE,
+  STRANGER,
 } from './network.js';
 import { buildFrame } from './reference/build.js';
 import { type Packet, TCP, tcp, udp } from './reference/packet.js';
@@ -72,6 +73,14 @@ describePath('path MTU', (bench) => {
         expectForwarded(bench().receive(small, CLIENT_SIDE), translate(small, to(narrow)));
       }
       expect(bench().path.counters()).toMatchObject({ DROP_TOO_BIG: 2, EVENT_FLOW_CREATED: 1 });
+    });
+
+    it('the first packet too, when the MAC address of the endpoint is not known yet', () => {
+      const stranger = hostAddress(NARROW_SIDE.addresses[family === 4 ? 0 : 1], STRANGER);
+      add(stranger);
+      const packet = datagram(NARROW_MTU + 1);
+      expectErrorAbout(bench().receive(packet, CLIENT_SIDE), packet, tooBig(family, NARROW_MTU));
+      expect(bench().path.counters()).toMatchObject({ DROP_TOO_BIG: 1 });
     });
 
     it("the route's MTU counts when it is below the device's", () => {
