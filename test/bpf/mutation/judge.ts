@@ -404,9 +404,9 @@ export class Judge {
       sameBytes(output, at, bytes, addresses + size, size) && sameBytes(output, at + size, bytes, addresses, size);
     const answer = parsed(output.slice(0, length));
     if (!back) return false;
-    // A reset or abort is made of the packet itself: what was wrong with it still is.
+    // A reset or abort is made of the packet itself: a sum that was wrong still is, whatever else was wrong with it.
     const made = packet.protocol === 6 || packet.protocol === SCTP;
-    if (typeof answer === 'string') return made && answer === parsed(bytes.slice(0, packet.length));
+    if (typeof answer === 'string') return made && typeof parsed(bytes.slice(0, packet.length)) === 'string';
     const { transport } = answer;
     if (transport.kind === 'error') return sameBytes(transport.quote, 0, bytes, 14, transport.quote.length);
     if (transport.kind === 'sctp') return transport.chunks[0]?.type === CHUNK.abort;
