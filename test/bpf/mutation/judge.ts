@@ -1,8 +1,6 @@
 /** Compares what the programs did with what they may do. */
 import { VERDICT } from '../harness.js';
-import type { Packet } from '../reference/packet.js';
-import { InvalidPacket, parseFrame } from '../reference/parse.js';
-import { adjust, checksumOffset, fold, Kind, Part, RawPacket, setWord, sumOf, word } from '../reference/raw.js';
+import { adjust, Kind, Part, RawPacket, setWord, sumOf, word } from '../reference/raw.js';
 import { crossRaw } from '../reference/raw-family.js';
 import {
   copyRaw,
@@ -12,7 +10,8 @@ import {
   translateErrorRaw,
   translateRaw,
 } from '../reference/raw-translate.js';
-import { CHUNK } from '../reference/sctp.js';
+import { isAnswer } from './answer.js';
+import { Likeness } from './likeness.js';
 import {
   type Direction,
   type EndpointModel,
@@ -43,6 +42,7 @@ export class Judge {
   private readonly outgoing = new RawPacket();
   private readonly quote = new RawQuote();
   private readonly expected = new Uint8Array(8192);
+  private readonly likeness = new Likeness(this.packet, this.quote, this.expected);
   private readonly proxy = new ProxyJudge();
 
   constructor(private readonly model: Model) {}
@@ -69,7 +69,7 @@ export class Judge {
         : this.judgeFlow(output, outputLength, verdict);
     if (fault === undefined) return undefined;
     // Whatever its flow: a packet may be turned round, as the answer to it.
-    const answer = verdict === VERDICT.redirect && this.isAnswer(output, outputLength);
+    const answer = verdict === VERDICT.redirect && isAnswer(packet, output, outputLength);
     if (!answer) return fault;
     this.drops++;
     this.model.remember(packet, true);
@@ -200,7 +200,7 @@ export class Judge {
     const hops = outgoing.ttl === packet.ttl ? NO_HOP_TAKEN : 1;
     const total = translateRaw(packet, { source, destination, sport, dport }, hops, expected);
     expected.set(output.subarray(0, 12), 0);
-    return this.matches(output, length, total, 0);
+    return this.likeness.matches(output, length, total, 0);
   }
 
   private isPathOf({ vip, protocol, first, endpoints }: ServiceModel): boolean {
@@ -241,12 +241,15 @@ export class Judge {
     if (way === 'hand over') {
       const size = copyRaw(packet, expected);
       expected.set(endpoint.macs, 0);
-      return verdict === VERDICT.redirect && this.matches(output, length, size, 0);
+      return verdict === VERDICT.redirect && this.likeness.matches(output, length, size, 0);
     }
     if (packet.ttl <= 1 && verdict === VERDICT.redirect) return false;
     if (way === 'tunnel') {
       const size = encapsulateRaw(packet, { ...tunnelOf(endpoint), macs: endpoint.macs }, word(output, 18), expected);
-      return verdict === VERDICT.redirect && this.matches(output, length, size, endpoint.self.length === 16 ? 40 : 20);
+      return (
+        verdict === VERDICT.redirect &&
+        this.likeness.matches(output, length, size, endpoint.self.length === 16 ? 40 : 20)
+      );
     }
     if (way === 'proxy') return this.proxy.isSent(packet, direction, output, length, verdict);
     // Through lo goes what the kernel shall route, as packets of the other family have to: a client may call itself what
@@ -261,7 +264,7 @@ export class Judge {
     // Clients may be anywhere: their MAC addresses are the routing table's business.
     if (direction.reply || this.isLeftToKernel(direction, verdict)) expected.set(output.subarray(0, 12), 0);
     else if (verdict !== VERDICT.redirect) return false;
-    return this.matches(output, length, size, 0);
+    return this.likeness.matches(output, length, size, 0);
   }
 
   /** No router takes an address of its own link elsewhere (RFC 4291 2.5.6): the kernel sees to that. */
@@ -280,7 +283,7 @@ export class Judge {
     if (!path) return false;
     const size = translateErrorRaw(packet, quote, path, verdict === VERDICT.redirect ? 1 : NO_HOP_TAKEN, expected);
     expected.set(output.subarray(0, 12), 0);
-    return this.matches(output, length, size, 0);
+    return this.likeness.matches(output, length, size, 0);
   }
 
   /** The direction that answers the packet an error quotes. */
@@ -310,7 +313,7 @@ export class Judge {
     if (answer.service.way === 'proxy') this.moveQuoteBack(answer, output);
     const size = translateErrorRaw(packet, this.quote, answer, hops, expected);
     expected.set(output.subarray(0, 12), 0);
-    return this.matches(output, length, size, 0) ? undefined : 'an error not translated as it should be';
+    return this.likeness.matches(output, length, size, 0) ? undefined : 'an error not translated as it should be';
   }
 
   /**
@@ -349,82 +352,6 @@ export class Judge {
     if (kind !== Kind.error || size !== destination.length) return 'an error that became no error of the other family';
     const right = sameBytes(output, at + size, destination, 0, size) && sameBytes(output, at, source, 0, size);
     return right ? undefined : 'an error of somebody else, or for somebody else';
-  }
-
-  /** Equal byte by byte; a checksum that was wrong may be wrong as 0 or as 0xffff, which are the same sum. */
-  private matches(output: Uint8Array, length: number, size: number, shift: number): boolean {
-    if (length !== size) return false;
-    const { expected } = this;
-    for (let at = 0; at < size; at++) {
-      if (expected[at] === output[at]) continue;
-      const field = this.checksumAt(at - shift);
-      if (field === undefined) return false;
-      const sums = word(expected, field + shift) ^ word(output, field + shift);
-      const zero = word(expected, field + shift) === 0 || word(expected, field + shift) === 0xffff;
-      if (sums !== 0xffff || !zero || this.isRight(field) || this.tellsNoSum(field, output, shift)) return false;
-      setWord(expected, field + shift, word(output, field + shift));
-    }
-    return true;
-  }
-
-  /** UDP without a checksum is taken for right, whatever is in it: not even a wrong one may become zero. */
-  private tellsNoSum(field: number, output: Uint8Array, shift: number): boolean {
-    const { transport, protocol } = this.packet;
-    return protocol === 17 && field === transport + checksumOffset(protocol) && word(output, field + shift) === 0;
-  }
-
-  /** Where the checksum begins that this byte belongs to. */
-  private checksumAt(at: number): number | undefined {
-    const { packet, quote } = this;
-    const fields = [packet.six ? -2 : 24, packet.transport + checksumOffset(packet.protocol)];
-    if (packet.kind === Kind.error) {
-      fields.push(quote.transport + checksumOffset(quote.protocol));
-      if (!packet.six) fields.push(packet.transport + 18);
-    }
-    return fields.find((field) => at === field || at === field + 1);
-  }
-
-  /** Whether the checksum is right in the packet as it came. */
-  private isRight(field: number): boolean {
-    const { packet } = this;
-    const { bytes, transport, end, protocol } = packet;
-    if (field === 24 && !packet.six) return sumOf(bytes, 14, 14 + ((bytes[14] ?? 0) & 15) * 4) === 0xffff;
-    if (field !== transport + checksumOffset(protocol) || packet.part !== Part.whole) return false;
-    const segment = sumOf(bytes, transport, end);
-    if (protocol === 1) return segment === 0xffff;
-    const pseudo = sumOf(bytes, packet.addresses, packet.addresses + 2 * packet.size) + protocol + end - transport;
-    return fold(segment + pseudo) === 0xffff;
-  }
-
-  /** An ICMP error or a reset that goes back where the packet came from. */
-  private isAnswer(output: Uint8Array, length: number): boolean {
-    const { packet } = this;
-    const { bytes, addresses, size } = packet;
-    const turned = sameBytes(output, 0, bytes, 6, 6) && sameBytes(output, 6, bytes, 0, 6);
-    if (!turned || packet.kind === Kind.none) return false;
-    this.outgoing.read(output, length);
-    const at = this.outgoing.addresses;
-    const back =
-      sameBytes(output, at, bytes, addresses + size, size) && sameBytes(output, at + size, bytes, addresses, size);
-    const answer = parsed(output.slice(0, length));
-    if (!back) return false;
-    // A reset or abort is made of the packet itself: a sum that was wrong still is, whatever else was wrong with it.
-    const made = packet.protocol === 6 || packet.protocol === SCTP;
-    if (typeof answer === 'string') return made && typeof parsed(bytes.slice(0, packet.length)) === 'string';
-    const { transport } = answer;
-    if (transport.kind === 'error') return sameBytes(transport.quote, 0, bytes, 14, transport.quote.length);
-    if (transport.kind === 'sctp') return transport.chunks[0]?.type === CHUNK.abort;
-    return transport.kind === 'tcp' && transport.flags === 0x14;
-  }
-}
-
-/** The packet, or what is wrong with it. */
-function parsed(frame: Uint8Array): Packet | string {
-  try {
-    return parseFrame(frame);
-  } catch (error) {
-    if (error instanceof InvalidPacket) return error.message;
-    throw error;
   }
 }
 
