@@ -1,6 +1,6 @@
 /** Real devices: the programs attached, frames put in at the far end of one and seen at the far end of another. */
 import koffi from 'koffi';
-import { AttachType, createTcxLink } from '../../core/dataplane/sys/bpf.js';
+import { ClsactHook } from '../../core/dataplane/kernel/clsact-hook.js';
 import { closeFd, readSync } from '../../core/dataplane/sys/libc.js';
 import type { Device } from './network.js';
 import type { Bench } from './scenario.js';
@@ -14,7 +14,7 @@ const AF_PACKET = 17;
 const SOCK_RAW_NONBLOCK = 3 | 0o4000;
 const ETH_P_ALL = 3;
 /** How long a frame may take through the kernel before the test says that it did not come. */
-const PATIENCE_MS = 1000;
+const PATIENCE_MS = 10_000;
 
 /** The far end of a device's pair. */
 export class Wire {
@@ -55,16 +55,14 @@ export class Wire {
   }
 }
 
-/** Attaches `tc_ingress` to the devices while `use` runs. */
+/** Attaches `tc_ingress` to the devices while `use` runs, by the hook that all kernels have. */
 export function whileAttached(bench: Bench, devices: readonly Device[], use: () => void): void {
-  const links = devices.map((device) =>
-    createTcxLink(bench.path.programFd('tc_ingress'), bench.network.ifindex(device), AttachType.TCX_INGRESS),
-  );
+  const hook = new ClsactHook();
+  const links = devices.map((device) => ({ name: device.name, ifindex: bench.network.ifindex(device) }));
   try {
-    const refused = links.find((link) => link < 0);
-    if (refused !== undefined) throw new Error(`not attached, errno ${-refused}`);
+    for (const link of links) hook.attach(link, 'ingress', bench.path.programFd('tc_ingress'));
     use();
   } finally {
-    for (const link of links) if (link >= 0) closeFd(link);
+    for (const { ifindex } of links) hook.detach(ifindex, 'ingress');
   }
 }
