@@ -54,7 +54,7 @@ run_vitest() { # LEVEL PROJECT NODE
 }
 
 # Levels with processes, timers of the kernel and retransmissions: a machine that stands still for a second shows there.
-uses_real_time() { [[ $1 == integration || $1 == readme || $1 == kernel ]]; }
+uses_real_time() { [[ $1 == integration || $1 == readme || $1 == kernel || $1 == bpf* ]]; }
 
 # One or two files that failed have a second try, alone and from the start; more is no accident. What failed only once
 # is said in the summary: it is a fault to be found, in a test or in the product.
