@@ -185,10 +185,13 @@ enum ct_new_use {
 	CT_NEW_EMPTY,
 };
 
+/* Flows of ct_flow that are not confirmed are those that took a place and have not given it back. */
 struct ct_half_open {
-	__u32 flows;   /* of ct_flow that are not confirmed */
-	__u32 recount; /* scratch of the pass */
-	__u32 new_use; /* enum ct_new_use */
+	__u32 taken;
+	__u32 given_back;
+	__u32 new_use;	/* enum ct_new_use */
+	__u32 recount;	/* scratch of the pass: those it has met */
+	__u32 at_begin; /* `taken` when the pass began */
 	__u32 pad;
 };
 

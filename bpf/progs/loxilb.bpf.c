@@ -172,8 +172,11 @@ int ct_pass_begin(void *args)
 {
 	struct ct_half_open *count = half_open();
 
-	if (count)
+	if (count) {
+		count->recount = 0;
+		count->at_begin = count->taken;
 		__sync_val_compare_and_swap(&count->new_use, CT_NEW_USED, CT_NEW_CHECKED);
+	}
 	return 0;
 }
 
@@ -185,6 +188,19 @@ static __always_inline void retire_new(struct ct_half_open *count)
 
 	if (pass && pass->seen == pass->expired)
 		__sync_val_compare_and_swap(&count->new_use, CT_NEW_CHECKED, CT_NEW_EMPTY);
+}
+
+/*
+ * There cannot be more than the walk has met and have come since it began; those that came in behind it are not met. A
+ * flow whose place was given back twice makes it less than none.
+ */
+static __always_inline void recount_half_open(struct ct_half_open *count)
+{
+	__u32 taken = count->taken;
+	__u32 most = count->recount + (taken - count->at_begin);
+
+	if (taken - count->given_back > most)
+		count->given_back = taken - most;
 }
 
 /* Endpoint ids [from, to), at most LB_RECOUNT_MAX of them. */
@@ -203,8 +219,7 @@ int lb_recount(struct lb_recount_args *args)
 	struct ct_half_open *count = half_open();
 
 	if (!id && count) {
-		count->flows = count->recount;
-		count->recount = 0;
+		recount_half_open(count);
 		retire_new(count);
 	}
 

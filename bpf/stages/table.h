@@ -37,9 +37,9 @@ static __always_inline bool ct_reserve(void)
 {
 	struct ct_half_open *count = half_open();
 
-	if (!count || count->flows >= cfg_half_open_flows)
+	if (!count || (__s32)(count->taken - count->given_back) >= (__s32)cfg_half_open_flows)
 		return false;
-	__sync_fetch_and_add(&count->flows, 1);
+	__sync_fetch_and_add(&count->taken, 1);
 	return true;
 }
 
@@ -47,8 +47,8 @@ static __always_inline void ct_release(void)
 {
 	struct ct_half_open *count = half_open();
 
-	if (count && count->flows)
-		__sync_fetch_and_add(&count->flows, -1);
+	if (count)
+		__sync_fetch_and_add(&count->given_back, 1);
 }
 
 __noinline int ct_forget_idle(const struct ct_key *key)

@@ -371,22 +371,28 @@ export const ctEntry: Codec<CtEntry> = struct(
 
 /** C: struct ct_half_open */
 export interface CtHalfOpen {
-  flows: number;
-  recount: number;
+  taken: number;
+  givenBack: number;
   newUse: number;
+  recount: number;
+  atBegin: number;
 }
 export const ctHalfOpen: Codec<CtHalfOpen> = struct(
   {
-    flows: u32,
-    recount: u32,
+    taken: u32,
+    givenBack: u32,
     newUse: u32,
+    recount: u32,
+    atBegin: u32,
   },
   {
-    size: 16,
+    size: 24,
     offsets: {
-      flows: 0,
-      recount: 4,
+      taken: 0,
+      givenBack: 4,
       newUse: 8,
+      recount: 12,
+      atBegin: 16,
     },
   },
 );

@@ -237,3 +237,52 @@ function describeExpiry(bench: () => Bench): void {
 
 describePath('expiry', describeExpiry, { features: { cfg_half_open_flows: 0 } });
 describePath('expiry of half-open flows in the flow table', describeExpiry);
+
+describePath(
+  'the places of half-open flows',
+  (bench) => {
+    const { vip, client } = scene(4);
+    const open = (from: number, to: number) => {
+      for (let port = from; port <= to; port++)
+        bench().receive(packetFrom(client, vip, opening('udp', port, SERVICE_PORT)), CLIENT_SIDE);
+    };
+    const held = () => bench().path.maps.flows.keys().length / 2;
+    const age = () => {
+      const table = bench().path.maps.flows;
+      for (const [key, entry] of table.entries())
+        table.change(key, { seen: (entry.seen - 60 * TICKS_PER_SECOND) >>> 0 });
+    };
+
+    it('are those of flows too that begin behind a pass', () => {
+      addPlainService(bench(), 4, 'udp');
+      open(1, 20);
+      expect(held()).toBe(16);
+      age();
+      bench().path.expire({ behind: () => open(21, 36) });
+      expect(held()).toBe(16);
+      open(37, 60);
+      expect(held()).toBe(16);
+    });
+
+    it('that nobody holds any more come free with the next pass', () => {
+      addPlainService(bench(), 4, 'udp');
+      open(1, 16);
+      for (const key of bench().path.maps.flows.keys()) bench().path.maps.flows.delete(key);
+      open(17, 32);
+      expect(held()).toBe(0);
+      bench().path.expire();
+      open(33, 60);
+      expect(held()).toBe(16);
+    });
+
+    it('that were given back twice make no more room than there is, and then none', () => {
+      addPlainService(bench(), 4, 'udp');
+      open(1, 2);
+      bench().path.maps.halfOpen.change(0, { givenBack: 5 });
+      bench().path.expire();
+      open(3, 60);
+      expect(held()).toBe(16);
+    });
+  },
+  { features: { cfg_half_open_flows: 16 } },
+);

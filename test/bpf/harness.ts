@@ -131,14 +131,15 @@ export class PacketPath {
     return programFacts(this.programFd(program));
   }
 
-  /** One expiry pass, as the daemon makes it: both tables, then the pending counts. */
-  expire(options: { readonly cut?: boolean } = {}): { readonly flows: number; readonly expired: number } {
+  /** One expiry pass, as the daemon makes it: both tables, then `behind`, then the pending counts. */
+  expire(options: { readonly cut?: boolean; behind?(): void } = {}): { readonly flows: number; readonly expired: number } {
     const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: options.cut ? 1 : 0, next: 0xffff_ffff };
     this.maps.pass.set(0, fresh);
     this.maps.pass.set(1, fresh);
     runProgram(this.programFd('ct_pass_begin'), { contextIn: new Uint8Array(8) });
     this.walk('ct_walk', this.maps.flows.fd);
     this.walk('ct_walk_new', this.maps.pending.fd);
+    options.behind?.();
     this.recount(0, 1024);
     const passes = [this.maps.pass.need(0), this.maps.pass.need(1)];
     return {

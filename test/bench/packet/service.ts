@@ -68,7 +68,7 @@ export class Services {
   constructor(private readonly object: LoadedObject) {
     this.write('dp_control', word(0), encodeBytes(dpControl, { layoutVersion: 2, generation: 1 }));
     // As after a pass of the daemon: it has found the table of surplus half-open flows empty.
-    const empty = { flows: 0, recount: 0, newUse: CtNewUse.CT_NEW_EMPTY };
+    const empty = { taken: 0, givenBack: 0, newUse: CtNewUse.CT_NEW_EMPTY, recount: 0, atBegin: 0 };
     this.write('ct_half_open', word(0), encodeBytes(ctHalfOpen, empty));
   }
 

@@ -208,7 +208,8 @@ export class RealBalancer {
     await this.clock.run(STOP_SECONDS * 1000);
     await stopped;
     const found = this.maps.filled(this.kept());
-    const halfOpen = this.path.maps.halfOpen.need(0).flows;
+    const { taken, givenBack } = this.path.maps.halfOpen.need(0);
+    const halfOpen = taken - givenBack;
     if (halfOpen !== 0) found.push(`${halfOpen} half-open flows counted`);
     if (this.path.maps.lbControl.need(0).flags !== 0) found.push('ranges are looked for');
     if (free !== LIMITS.maxSlots) found.push(`${LIMITS.maxSlots - (free ?? 0)} slots taken`);
