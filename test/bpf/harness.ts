@@ -132,7 +132,10 @@ export class PacketPath {
   }
 
   /** One expiry pass, as the daemon makes it: both tables, then `behind`, then the pending counts. */
-  expire(options: { readonly cut?: boolean; behind?(): void } = {}): { readonly flows: number; readonly expired: number } {
+  expire(options: { readonly cut?: boolean; behind?(): void } = {}): {
+    readonly flows: number;
+    readonly expired: number;
+  } {
     const fresh = { seen: 0, expired: 0, now: 0, closingTicks: 0, cut: options.cut ? 1 : 0, next: 0xffff_ffff };
     this.maps.pass.set(0, fresh);
     this.maps.pass.set(1, fresh);
