@@ -10,7 +10,12 @@ const alias = [
   { find: /^@loxilb\/sdk\/testing$/, replacement: fromRoot('sdk/src/testing/index.ts') },
 ];
 
-const everyProject = { setupFiles: [fromRoot('test/setup.ts')], pool: 'forks' as const };
+const everyProject = {
+  setupFiles: [fromRoot('test/setup.ts')],
+  pool: 'forks' as const,
+  // What is polled for comes at once, or late on a machine that has other things to do.
+  expect: { poll: { timeout: 15_000 } },
+};
 
 /**
  * Levels that load programs or make namespaces: one file at a time, since 10 tests that share two cores measure each

@@ -110,10 +110,15 @@ describe('a ring', () => {
   it('costs no processor time while nothing comes', async () => {
     poller.read('t3_ring', ringFd, () => undefined);
     await sleep(100);
-    const before = process.cpuUsage();
-    await sleep(500);
-    const { user, system } = process.cpuUsage(before);
-    expect(user + system).toBeLessThan(100_000);
+    // Of this whole process, which has other things to do now and then; who asks again and again does so every time.
+    const costs: number[] = [];
+    for (let time = 0; time < 5; time++) {
+      const before = process.cpuUsage();
+      await sleep(300);
+      const { user, system } = process.cpuUsage(before);
+      costs.push(user + system);
+    }
+    expect(Math.min(...costs), `microseconds: ${costs}`).toBeLessThan(60_000);
   });
 
   it('has one reader, and leaves the rest to the next one', async () => {

@@ -101,7 +101,7 @@ it('hears of neighbours, but not of their mere confirmation', async () => {
   run('ip neigh change 10.99.0.9 lladdr 02:00:00:00:00:09 dev nlt0 nud stale');
   const state = () => network.neighbors().find((one) => one.address === '10.99.0.9')?.state;
   await expect.poll(state).toBe(4);
-  expect(seen).toEqual([]);
+  expect(seen).not.toContain('neighbor');
   run('ip neigh change 10.99.0.9 lladdr 02:00:00:00:00:0a dev nlt0 nud stale');
   await expect.poll(() => seen).toContain('neighbor');
 });
@@ -134,20 +134,22 @@ it('tells of what it finds out by asking, before the notification is read', asyn
   seen = [];
   await network.refreshLinks();
   await new Promise((resolve) => setTimeout(resolve, 100));
-  expect(seen).toEqual([]);
+  // Addresses may change all the time: the kernel's own IPv6 ones become usable a second or two after a link is up.
+  expect(seen).not.toContain('link');
 });
 
 it('sees a peer move to another namespace', async () => {
   run('ip link add nlt2 type veth peer name nlt3');
   const peer = () => network.links().find((link) => link.name === 'nlt2')?.peerInOtherNamespace;
   await expect.poll(peer).toBe(false);
-  run('ip netns add loxilb-nlt');
+  const namespace = `loxilb-nlt${process.pid}`;
+  run(`ip netns add ${namespace}`);
   try {
-    run('ip link set nlt3 netns loxilb-nlt');
+    run(`ip link set nlt3 netns ${namespace}`);
     await network.refreshLinks();
     expect(peer()).toBe(true);
   } finally {
-    run('ip netns del loxilb-nlt');
+    run(`ip netns del ${namespace}`);
   }
 });
 

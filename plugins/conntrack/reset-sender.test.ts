@@ -80,8 +80,11 @@ describe('ResetSender', () => {
 
   it('lets others have their turn during a burst', async () => {
     const { sender } = recorder();
+    // By the work done between two turns: how long that takes depends on who else uses the machine.
+    let [sinceTurn, most] = [0, 0];
     const slow: RawSender = {
       send(packet) {
+        most = Math.max(most, ++sinceTurn);
         const end = performance.now() + 0.05;
         while (performance.now() < end);
         return sender.send(packet);
@@ -89,17 +92,16 @@ describe('ResetSender', () => {
     };
     const resets = new ResetSender(slow);
     for (let count = 0; count < 2000; count++) resets.take(event(1));
-    let last = performance.now();
-    let longest = 0;
-    const heart = setInterval(() => {
-      longest = Math.max(longest, performance.now() - last);
-      last = performance.now();
-    }, 1);
+    const turn = (): void => {
+      sinceTurn = 0;
+      heart = setImmediate(turn);
+    };
+    let heart = setImmediate(turn);
     await resets.settle();
-    clearInterval(heart);
+    clearImmediate(heart);
     expect(resets.counts.sent).toEqual({ client: 2000, endpoint: 2000 });
-    // 200 ms of work; the machine may be busy with other tests.
-    expect(longest).toBeLessThan(100);
+    // 200 ms of work in all.
+    expect(most).toBeLessThan(2000);
   });
 
   it('counts what it has no room for, and takes more when there is room again', async () => {

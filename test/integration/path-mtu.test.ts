@@ -16,7 +16,7 @@ import {
 
 const size = 2_000_000;
 /** Without the error nothing arrives and nothing ends. */
-const patienceMs = 12_000;
+const patienceMs = 60_000;
 const far = { v4: '44.44.44.1', v6: 'fd44::1' };
 const farGateway = { v4: '44.44.44.254', v6: 'fd44::254' };
 
@@ -51,7 +51,7 @@ describe('path MTU through a service', () => {
     const { client, folder, vip } = lab.network;
     const target = family === 'v6' ? `TCP6:[${vip.v6}]:2020` : `TCP4:${vip.v4}:2020`;
     const sent = await client.netns.sh(`sha256sum < ${folder}/upload`);
-    const echoed = `socat -t 10 '${target}' - < ${folder}/upload | tail -n +2 | sha256sum`;
+    const echoed = `socat -t 50 '${target}' - < ${folder}/upload | tail -n +2 | sha256sum`;
     expect(await client.netns.sh(echoed, { timeoutMs: patienceMs })).toBe(sent);
   };
   const learnedMtu = async (family: Family): Promise<number> => {

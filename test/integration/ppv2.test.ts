@@ -13,7 +13,6 @@ import {
   type Mode,
   must,
   type Namespace,
-  ping,
   startLab,
   startWebServer,
   until,
@@ -74,11 +73,16 @@ describe('PROXY protocol v2', () => {
       await lab.network.lb.must('ethtool', ['-K', host.port, ...all]);
     }
   };
+  /** The log once it has so many requests: nginx writes one when the client has its answer already. */
+  const logged = async (count: number): Promise<Awaited<ReturnType<WebServer['log']>>> => {
+    await until(`${count} requests are logged`, async () => (await web.lines()) >= count);
+    return web.log();
+  };
   const urlOf = (family: Family, port: number, path: string): string =>
     `${port === TLS ? 'https' : 'http'}://${hostPort(lab.network.vip, family, port)}/${path}`;
   /** curl with a known local port. */
   const curl = (localPort: number, ...args: readonly string[]): Promise<string> =>
-    client().must('curl', ['-sSk', '-m', '20', '--local-port', String(localPort), ...args]);
+    client().must('curl', ['-sSk', '-m', '60', '--local-port', String(localPort), ...args]);
   /** Address of the peer the server has. */
   const peerOf = (family: Family, mode: Mode): string => {
     const { client, server, vip } = lab.network;
@@ -107,7 +111,7 @@ describe('PROXY protocol v2', () => {
           await offloads(state);
           const [first, second] = [nextPort(), nextPort()];
           const got = await client().sh(
-            `curl -sSk -m 20 --local-port ${first} '${urlOf(family, port, 'file')}' | sha256sum`,
+            `curl -sSk -m 60 --local-port ${first} '${urlOf(family, port, 'file')}' | sha256sum`,
           );
           expect([state, got.split(' ')[0]]).toEqual([state, sha256]);
           await must('rm', ['-f', join(web.root, 'upload')]);
@@ -116,7 +120,7 @@ describe('PROXY protocol v2', () => {
           seen.push(['GET', first], ['PUT', second]);
         }
         const { client: host, vip } = lab.network;
-        expect(await web.log()).toEqual(
+        expect(await logged(seen.length)).toEqual(
           seen.map(([method, from]) => ({
             client: `[${host[family]}]:${from}`,
             service: `[${vip[family]}]:${port}`,
@@ -131,7 +135,7 @@ describe('PROXY protocol v2', () => {
         await web.forget();
         const names = await curl(nextPort(), ...Array(20).fill(urlOf(family, HTTP, 'name')));
         expect(names).toBe('server1\n'.repeat(20));
-        const log = await web.log();
+        const log = await logged(20);
         expect(log.map(({ number }) => number)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
         const who = `[${lab.network.client[family]}]:${localPort}`;
         expect(new Set(log.map((request) => request.client))).toEqual(new Set([who]));
@@ -140,11 +144,11 @@ describe('PROXY protocol v2', () => {
       it('many connections at once', async () => {
         await serve(family, mode, HTTP);
         await web.forget();
-        const one = `curl -sS -m 10 '${urlOf(family, HTTP, 'name')}' -w '%{local_ip} %{local_port}\\n'`;
+        const one = `curl -sS -m 60 '${urlOf(family, HTTP, 'name')}' -w '%{local_ip} %{local_port}\\n'`;
         const text = await client().sh(`for i in {1..40}; do ${one} & done; wait`);
         const [, ...lines] = [...text.matchAll(/^(\S+) (\d+)$/gm)].map(([, ip, port]) => `[${ip}]:${port}`);
         expect(lines).toHaveLength(39);
-        expect((await web.log()).map((request) => request.client)).toEqual(expect.arrayContaining(lines));
+        expect((await logged(40)).map((request) => request.client)).toEqual(expect.arrayContaining(lines));
       });
 
       it('HAProxy knows the client too', async () => {
@@ -230,9 +234,9 @@ async function startHaproxy({ network }: Lab, netns: Namespace): Promise<() => s
       log stdout format raw local0
     defaults
       mode http
-      timeout connect 5s
-      timeout client 5s
-      timeout server 5s
+      timeout connect 60s
+      timeout client 60s
+      timeout server 60s
     frontend front
       bind :::${HAPROXY} v4v6 accept-proxy
       log global
@@ -241,8 +245,6 @@ async function startHaproxy({ network }: Lab, netns: Namespace): Promise<() => s
     `;
   await writeFile(file, `${configuration}\n`);
   const haproxy = netns.spawn('haproxy', 'haproxy', ['-db', '-f', file]);
-  for (let i = 0; i < 100 && (await netns.must('ss', ['-Hltn'])).match(`:${HAPROXY}\\b`) === null; i++) {
-    await ping(netns, '127.0.0.1', 1);
-  }
+  await until('HAProxy listens', async () => (await netns.must('ss', ['-Hltn'])).includes(`:${HAPROXY} `));
   return () => haproxy.output;
 }

@@ -63,10 +63,10 @@ describe('selection of endpoints', () => {
         it('hash spreads evenly', async () => {
           await create('hash');
           const counts = countByName(await ask(240));
-          // 80 each expected, standard deviation 7.3: five of them either way.
+          // 80 each expected, standard deviation 7.3: more than six of them either way, for this is asked 36 times a run.
           for (const name of ['server1', 'server2', 'server3']) {
-            expect(counts[name], JSON.stringify(counts)).toBeGreaterThan(43);
-            expect(counts[name], JSON.stringify(counts)).toBeLessThan(117);
+            expect(counts[name], JSON.stringify(counts)).toBeGreaterThan(34);
+            expect(counts[name], JSON.stringify(counts)).toBeLessThan(128);
           }
         });
 

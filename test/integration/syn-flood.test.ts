@@ -11,11 +11,11 @@ import {
   must,
   serverEndpoints,
   startLab,
+  talkingClient,
   tcp,
 } from './harness/index.js';
 
 const source = fileURLToPath(new URL('./programs/syn-flood.c', import.meta.url));
-const talker = fileURLToPath(new URL('./programs/talking-client.mjs', import.meta.url));
 const TABLE_FLOWS = 8192;
 /** Ten times what both tables hold together. */
 const SYNS = 10 * 2 * TABLE_FLOWS;
@@ -51,8 +51,7 @@ describe('a flood of SYNs from addresses that do not exist', () => {
     const port = 7000;
     await createService(daemon, { vip: host, port, endpoints: serverEndpoints(network, 'v4') });
     const { netns } = network.client;
-    const talk = netns.spawn('talker', process.execPath, [talker, JSON.stringify({ host, port, count: 300 })]);
-    await talk.line(/talking/, 20_000);
+    const talk = await talkingClient(netns, { host, port, count: 300 });
 
     const flood = netns.spawn('syn-flood', flooder, [host, String(port), String(SYNS), String(PER_SECOND)]);
     await new Promise((resolve) => setTimeout(resolve, 1500));
@@ -69,9 +68,8 @@ describe('a flood of SYNs from addresses that do not exist', () => {
     expect(sizes.fresh).toBeLessThanOrEqual(2 * TABLE_FLOWS);
     expect(sizes.fresh).toBeGreaterThan(TABLE_FLOWS);
 
-    await talk.stop();
-    const [, summary = ''] = await talk.line(/(\{"open".*\})/);
-    expect(JSON.parse(summary)).toMatchObject({ open: 300, ended: 0 });
-    expect(JSON.parse(summary).rounds).toBeGreaterThan(5);
+    const summary = await talk.summary();
+    expect(summary).toMatchObject({ open: 300, ended: 0 });
+    expect(summary.rounds).toBeGreaterThan(5);
   });
 });

@@ -61,7 +61,7 @@ describe('routes with encapsulation', () => {
         host: vip[family],
         port: 2020,
         count: 2,
-        timeoutMs: 1500,
+        timeoutMs: 10_000,
         ...(from === undefined ? {} : { localAddress: from }),
       };
       return names(await tcp(client.netns, options));

@@ -1,3 +1,4 @@
+export * from './counters.js';
 export * from './daemon.js';
 export * from './direct.js';
 export * from './far.js';

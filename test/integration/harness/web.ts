@@ -16,6 +16,8 @@ export interface WebServer {
   readonly root: string;
   /** One line per request so far: what the header says, the peer as it is, and the request. */
   log(): Promise<Request[]>;
+  /** Requests in the log that are written to the end. */
+  lines(): Promise<number>;
   forget(): Promise<void>;
 }
 
@@ -57,6 +59,7 @@ export async function startWebServer(
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line)),
+    lines: async () => (await readFile(file, 'utf8')).split('\n').length - 1,
     forget: () => truncate(file),
   };
 }
