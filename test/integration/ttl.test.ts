@@ -19,25 +19,28 @@ describe('forwarding as a router does', () => {
   it.each([
     ['v4', /ttl 43,/, 'ip'],
     ['v6', /hlim 43,/, 'ip6'],
-  ] as const)('%s: takes one from the hop limit, of the first packet and of later ones', async (family, pattern, ip) => {
-    const { client, server, vip } = lab.network;
-    const capture = server(1).netns.spawn('tcpdump', 'tcpdump', [
-      '-nvlc',
-      '3',
-      '-i',
-      'eth0',
-      '-Q',
-      'in',
-      // The other family's connection may still be saying goodbye.
-      `${ip} and tcp port 8080`,
-    ]);
-    await capture.line(/listening on/);
-    await tcp(client.netns, { host: vip[family], port: 2020 });
-    await capture.end();
-    const packets = capture.output.split('\n').filter((line) => /ttl|hlim/.test(line));
-    expect(packets.length).toBe(3);
-    for (const packet of packets) expect(packet).toMatch(pattern);
-  });
+  ] as const)(
+    '%s: takes one from the hop limit, of the first packet and of later ones',
+    async (family, pattern, ip) => {
+      const { client, server, vip } = lab.network;
+      const capture = server(1).netns.spawn('tcpdump', 'tcpdump', [
+        '-nvlc',
+        '3',
+        '-i',
+        'eth0',
+        '-Q',
+        'in',
+        // The other family's connection may still be saying goodbye.
+        `${ip} and tcp port 8080`,
+      ]);
+      await capture.line(/listening on/);
+      await tcp(client.netns, { host: vip[family], port: 2020 });
+      await capture.end();
+      const packets = capture.output.split('\n').filter((line) => /ttl|hlim/.test(line));
+      expect(packets.length).toBe(3);
+      for (const packet of packets) expect(packet).toMatch(pattern);
+    },
+  );
 
   it.each([
     ['v4', /Time to live exceeded/],
