@@ -54,11 +54,13 @@ describe('a flood of SYNs from addresses that do not exist', () => {
     const talk = await talkingClient(netns, { host, port, count: 300 });
 
     const flood = netns.spawn('syn-flood', flooder, [host, String(port), String(SYNS), String(PER_SECOND)]);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    const during = await tcp(netns, { host, port, count: 100, parallel: 4, timeoutMs: 10_000 });
-    const [, sent] = await flood.line(/sent (\d+)/, 60_000);
     // Half-open flows stay for ten seconds: this is what the flood has left.
-    const sizes = await tableSizes();
+    const left = flood.line(/sent (\d+)/, 60_000).then(async ([, sent]) => ({ sent, sizes: await tableSizes() }));
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const [during, { sent, sizes }] = await Promise.all([
+      tcp(netns, { host, port, count: 100, parallel: 4, timeoutMs: 10_000 }),
+      left,
+    ]);
     expect(Number(sent)).toBe(SYNS);
 
     const served = countByName(during);

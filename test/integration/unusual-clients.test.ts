@@ -11,6 +11,7 @@ import {
   startLab,
   tcp,
   udp,
+  untilReached,
 } from './harness/index.js';
 
 /** Clients and endpoints that are not simply on either side of the balancer. */
@@ -54,6 +55,7 @@ describe.each<Family>(['v4', 'v6'])('%s', (family) => {
       const endpoints = serverEndpoints(lab.network, family);
       await createService(lab.daemon, { vip: vip(), mode, endpoints });
       await createService(lab.daemon, { vip: vip(), mode, protocol: 'udp', endpoints });
+      await untilReached(lab.network.lb, vip());
       const expected = ['server1', 'server2', 'server3'];
       expect(names(await tcp(lab.network.lb, { host: vip(), port: 2020, count: 3 }))).toEqual(expected);
       expect(names(await udp(lab.network.lb, { host: vip(), port: 2020, count: 3 }))).toEqual(expected);
